@@ -45,21 +45,22 @@ def build_spec() -> mujoco.MjSpec:
 
 
 def _add_hill(spec: mujoco.MjSpec) -> None:
-    """Add the hill as a prism under the road; it is drawn, the car rides its equation."""
-    x = np.linspace(LEFT - 0.3, RIGHT + 0.3, 61)
+    """Add the hill as boxes under the road (a mesh draws three times slower); the car rides its equation."""
+    x = np.linspace(LEFT - 0.3, RIGHT + 0.3, 31)
     top = HEIGHT(np.clip(x, LEFT - 0.05, RIGHT + 0.05))
-    front, back, floor = -0.12, 0.5, -0.9
-    rows = [np.stack([x, np.full_like(x, y), z], axis=1)
-            for y, z in ((front, top), (back, top), (front, np.full_like(x, floor)))]  # fmt: skip
-    vertices = np.concatenate(rows)
-    n, faces = len(x), []
-    for i in range(n - 1):
-        a, b, c = i, n + i, 2 * n + i
-        faces += [[a, a + 1, b + 1], [a, b + 1, b], [c, c + 1, a + 1], [c, a + 1, a]]
-    spec.add_mesh(name="hill", uservert=vertices.ravel(), userface=np.array(faces).ravel(),
-                  inertia=mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL)  # fmt: skip
-    spec.worldbody.add_geom(name="hill", type=mujoco.mjtGeom.mjGEOM_MESH, meshname="hill",
-                            rgba=[0.36, 0.55, 0.3, 1], contype=0, conaffinity=0)  # fmt: skip
+    half = np.array([0.31, 0.4])
+    for x0, x1, z0, z1 in zip(x[:-1], x[1:], top[:-1], top[1:], strict=True):
+        angle, length = np.arctan2(z1 - z0, x1 - x0), np.hypot(z1 - z0, x1 - x0)
+        down = half[1] * np.array([np.sin(angle), -np.cos(angle)])
+        spec.worldbody.add_geom(
+            type=mujoco.mjtGeom.mjGEOM_BOX,
+            size=[length / 2 + 0.01, half[0], half[1]],
+            pos=[(x0 + x1) / 2 + down[0], half[0] - 0.12, (z0 + z1) / 2 + down[1]],
+            quat=[np.cos(angle / 2), 0, -np.sin(angle / 2), 0],
+            rgba=[0.36, 0.55, 0.3, 1],
+            contype=0,
+            conaffinity=0,
+        )
 
 
 def _add_flag(spec: mujoco.MjSpec) -> None:

@@ -1,0 +1,87 @@
+"""The rules of the humanoid."""
+
+from __future__ import annotations
+
+import mujoco
+import numpy as np
+from gymnasium import spaces
+
+from vlmrl_envs.errors import world_error
+from vlmrl_envs.humanoid import model, sampling
+from vlmrl_envs.humanoid import success as verdict
+from vlmrl_envs.humanoid.body import BodyReader
+from vlmrl_envs.rules import Caption, HoldRule, WorldRules
+
+NOISE = 0.01
+"""Gymnasium's reset noise: uniform on positions and velocities."""
+
+
+class Humanoid(WorldRules):
+    """Gymnasium's humanoid from noisy standing, judged by one of eight poses.
+
+    Observation (47,): torso height (m), two axes of the torso (6), linear and angular velocity (m/s, rad/s),
+    17 joint angles (rad) and velocities (rad/s). Action (17,): torques, -1..1 of what the motors allow. One env step
+    is 15 ms, an episode 100 steps, as in VLM-RM.
+    """
+
+    name = "Humanoid"
+    frame_skip = 5
+    horizon = 100
+    hold = HoldRule(fraction=0.5)
+    cameras = ("front", "track")
+    observation_space = spaces.Box(-np.inf, np.inf, (47,), np.float32)
+    action_space = spaces.Box(-1.0, 1.0, (17,), np.float32)
+
+    def __init__(self, pose: str = "kneeling") -> None:
+        if pose not in verdict.POSES:
+            raise world_error("pose", pose, f"one of {list(verdict.POSES)}", "pick one of these")
+        super().__init__()
+        self.pose = pose
+        self.read_body = BodyReader(self.model)
+        self._control_range = self.model.actuator_ctrlrange[:, 1].copy()
+
+    def build_model(self) -> mujoco.MjModel:
+        """Compile the edited humanoid."""
+        return model.build_spec().compile()
+
+    def observe(self, states: np.ndarray) -> np.ndarray:
+        """Return float32 (B, 47)."""
+        qpos, qvel = self.split(states)
+        axes = _torso_axes(qpos[:, 3:7])
+        parts = [qpos[:, 2:3], axes, qvel[:, :6], qpos[:, 7:], qvel[:, 6:]]
+        return np.concatenate(parts, axis=1).astype(np.float32)
+
+    def control(self, actions: np.ndarray) -> np.ndarray:
+        """Scale actions (B, 17) to the motors' range."""
+        return actions * self._control_range
+
+    def start(self, rng: np.random.Generator) -> np.ndarray:
+        """Draw a start: standing, with Gymnasium's noise."""
+        qpos = self.model.qpos0 + rng.uniform(-NOISE, NOISE, self.nq)
+        return self.join(qpos, rng.uniform(-NOISE, NOISE, self.nv))
+
+    def success(self, states: np.ndarray) -> np.ndarray:
+        """Tell where the pose is held, bool (B,)."""
+        return verdict.success(self.read_body(self.split(states)[0]), self.pose)
+
+    def env_reward(self, states: np.ndarray) -> np.ndarray:
+        """Return graded progress towards the pose, float (B,)."""
+        return verdict.progress(self.read_body(self.split(states)[0]), self.pose)
+
+    def sample_states(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """Draw n states (n, S): poses, blends of poses, falls, random joints, settled by physics for a moment."""
+        return sampling.sample_states(self, rng, n)
+
+    def describe(self, state: np.ndarray) -> list[Caption]:
+        """Write graded captions of one state (S,)."""
+        from vlmrl_envs.humanoid.captions import describe
+
+        return describe(self.read_body(self.split(state[None])[0]), self.split(state[None])[0])
+
+
+def _torso_axes(quaternion: np.ndarray) -> np.ndarray:
+    """Return the torso's forward and up axes (B, 6) in the world frame, of quaternions (B, 4)."""
+    w, x, y, z = (quaternion / np.linalg.norm(quaternion, axis=1, keepdims=True)).T
+    forward = [1 - 2 * (y * y + z * z), 2 * (x * y + w * z), 2 * (x * z - w * y)]
+    up = [2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)]
+    return np.stack(forward + up, axis=1)

@@ -1,0 +1,156 @@
+"""Varied states of the humanoid: legs x arms x torso, blends of them, falls and random joints.
+
+Legs, arms and torsos are drawn on their own and put together, so that every combination occurs. The body is set
+on the floor at its lowest point, and two thirds of the states are then let go for a moment under random torques.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import mujoco
+import numpy as np
+from mujoco.batch import Batch
+
+from vlmrl_envs.kinematics import Kinematics
+
+if TYPE_CHECKING:
+    from vlmrl_envs.humanoid.rules import Humanoid
+
+# Degrees. Legs: (torso pitch, then hip_x, hip_z, hip_y, knee for right and left); positive pitch leans forward.
+LEGS: dict[str, tuple[float, ...]] = {
+    "standing": (0, 0, 0, 0, -5, 0, 0, 0, -5),
+    "wide_stance": (0, -20, 0, 0, -5, -20, 0, 0, -5),
+    "bent_knees": (5, -3, 0, -35, -65, -3, 0, -35, -65),
+    "squat": (15, -10, -15, -85, -120, -10, -15, -85, -120),
+    "kneel_tall": (0, -3, 0, 0, -92, -3, 0, 0, -92),
+    "kneel_half": (0, -3, 0, -35, -120, -3, 0, -35, -120),
+    "kneel_sit": (0, -3, 0, -75, -155, -3, 0, -75, -155),
+    "one_knee": (0, 0, 0, -90, -90, 0, 0, 0, -92),
+    "one_leg_knee": (0, 0, 0, -95, -100, 0, 0, 0, -5),
+    "one_leg_front": (-5, 0, 0, -75, -10, 0, 0, 0, -5),
+    "one_leg_back": (15, 0, 0, 15, -95, 0, 0, 0, -5),
+    "sit_legs_forward": (0, 0, 0, -88, -5, 0, 0, -88, -5),
+    "sit_knees_up": (0, -5, 0, -110, -110, -5, 0, -110, -110),
+    "lotus": (0, -25, -50, -85, -130, -25, -50, -85, -130),
+    "straddle": (0, -25, -45, -85, -5, -25, -45, -85, -5),
+    "front_splits": (0, 0, 0, -88, -5, 0, 0, 20, -10),
+    "on_all_fours": (80, 0, 0, -85, -90, 0, 0, -85, -90),
+    "on_back": (-90, 0, 0, -5, -10, 0, 0, -5, -10),
+    "on_back_legs_up": (-90, 0, 0, -85, -10, 0, 0, -85, -10),
+    "on_front": (90, 0, 0, 0, -5, 0, 0, 0, -5),
+    "bowing": (50, 0, 0, -60, -5, 0, 0, -60, -5),
+}
+ON_ONE_LEG = ("one_knee", "one_leg_knee", "one_leg_front", "one_leg_back", "front_splits")
+# Shoulder1, shoulder2, elbow of the left arm; the right arm mirrors it.
+ARMS: dict[str, tuple[float, float, float]] = {
+    "relaxed": (0, 0, 0),
+    "hanging": (-44, 50, -65),
+    "raised": (80, -18, -85),
+    "sideways": (52, 42, -70),
+    "forward": (4, -38, -80),
+    "on_hips": (-50, 80, 8),
+    "crossed": (80, -58, 14),
+    "in_lap": (-36, 28, -28),
+    "behind": (-58, 84, -85),
+}
+
+
+def template(model: mujoco.MjModel, legs: str, arms: tuple[str, str], mirror: bool = False) -> np.ndarray:
+    """Return qpos (nq,) of a leg template and (right, left) arm templates, not yet set on the floor."""
+    pitch, *joints = LEGS[legs]
+    right, left = joints[:4], joints[4:]
+    if mirror:
+        right, left = left, right
+    qpos = model.qpos0.copy()
+    half = np.deg2rad(pitch) / 2
+    qpos[3:7] = [np.cos(half), 0.0, np.sin(half), 0.0]
+    qpos[10:18] = np.deg2rad([*right, *left])
+    qpos[18:21] = np.deg2rad(ARMS[arms[0]]) * [-1, -1, 1]
+    qpos[21:24] = np.deg2rad(ARMS[arms[1]])
+    return qpos
+
+
+class FloorSetter:
+    """Set bodies on the floor: shift each so that its lowest point touches it."""
+
+    def __init__(self, model: mujoco.MjModel) -> None:
+        self._kinematics = Kinematics(model)
+        self._geoms = np.flatnonzero(np.arange(model.ngeom) != model.geom("floor").id)
+        self._radius = model.geom_size[self._geoms, 0]
+        capsule = model.geom_type[self._geoms] == mujoco.mjtGeom.mjGEOM_CAPSULE
+        self._half_length = np.where(capsule, model.geom_size[self._geoms, 1], 0.0)
+
+    def __call__(self, qpos: np.ndarray) -> np.ndarray:
+        """Return qpos (B, nq) with heights changed."""
+        found = self._kinematics(qpos, ("geom_xpos", "geom_xmat"))
+        axis_z = found["geom_xmat"].reshape(len(qpos), -1, 3, 3)[:, self._geoms, 2, 2]
+        lowest = found["geom_xpos"][:, self._geoms, 2] - np.abs(axis_z) * self._half_length - self._radius
+        qpos = qpos.copy()
+        qpos[:, 2] -= lowest.min(axis=1) - 0.002
+        return qpos
+
+
+def sample_states(rules: Humanoid, rng: np.random.Generator, n: int) -> np.ndarray:
+    """Draw n states (n, S); the same rng gives the same states."""
+    model = rules.model
+    qpos = np.stack([_draw(model, rng) for _ in range(n)]) if n else np.zeros((0, model.nq))
+    qpos[:, 7:] = np.clip(qpos[:, 7:], *model.jnt_range[1:].T)
+    qpos = FloorSetter(model)(qpos) if n else qpos
+    lifted = rng.random(n) < 0.08
+    qpos[lifted, 2] += rng.uniform(0.0, 0.4, int(lifted.sum()))
+    qvel = rng.normal(0.0, 0.3, (n, model.nv)) * (rng.random((n, 1)) < 0.5)
+    return settle(rules, rng, rules.join(qpos, qvel))
+
+
+def settle(rules: Humanoid, rng: np.random.Generator, states: np.ndarray) -> np.ndarray:
+    """Let two thirds of states (n, S) go for 1..40 env steps under random torques; return what they become."""
+    n = len(states)
+    if n == 0:
+        return states
+    steps = np.where(rng.random(n) < 1 / 3, 0, np.ceil(40 * rng.random(n) ** 2)).astype(int)
+    batch = Batch(rules.model, n)
+    batch.bind("qpos")[:], batch.bind("qvel")[:] = rules.split(states)
+    torque = rng.normal(0.0, 0.5, (n, rules.model.nu)) * rng.random((n, 1))
+    for step in range(int(steps.max(initial=0))):
+        running = np.flatnonzero(steps > step)
+        jitter = rng.normal(0.0, 0.3, (n, rules.model.nu))
+        batch.bind("ctrl")[:] = rules.control(np.clip(torque + jitter, -1, 1))
+        batch.step(ids=running, nstep=rules.frame_skip)
+    qpos = batch.bind("qpos").copy()
+    qpos[:, :2] *= np.abs(qpos[:, :2]) <= 0.6  # what wandered off is set back to the middle
+    return rules.join(qpos, batch.bind("qvel").copy())
+
+
+def _draw(model: mujoco.MjModel, rng: np.random.Generator) -> np.ndarray:
+    """Draw one qpos: a composition, a blend of two, or random joints; with noise, turned about the vertical."""
+    kind = rng.random()
+    qpos = _compose(model, rng)
+    if kind < 0.35:
+        other = _compose(model, rng) if kind < 0.15 else template(model, "standing", ("relaxed", "relaxed"))
+        share = rng.random()
+        qpos = (1 - share) * qpos + share * other
+    elif kind < 0.47:
+        low, high = model.jnt_range[1:].T
+        qpos[7:] = rng.uniform(low, high)
+    qpos[7:] += rng.normal(0.0, np.deg2rad(rng.choice([3.0, 8.0, 16.0])), model.nq - 7)
+    tilt = rng.normal(0.0, np.deg2rad(rng.choice([4.0, 12.0, 40.0], p=[0.6, 0.25, 0.15])), 2)
+    yaw = rng.choice([rng.normal(0.0, 0.15), rng.normal(0.0, 0.6), rng.uniform(-np.pi, np.pi)], p=[0.6, 0.25, 0.15])
+    turn = np.zeros(4)
+    mujoco.mju_euler2Quat(turn, np.array([yaw, tilt[0], tilt[1]]), "ZYX")
+    root = np.zeros(4)
+    mujoco.mju_mulQuat(root, turn, qpos[3:7] / np.linalg.norm(qpos[3:7]))
+    qpos[3:7] = root
+    qpos[:2] = rng.normal(0.0, 0.12, 2)
+    return qpos
+
+
+def _compose(model: mujoco.MjModel, rng: np.random.Generator) -> np.ndarray:
+    """Draw legs, arms and a torso bend, each on its own."""
+    legs = rng.choice(list(LEGS))
+    right = rng.choice(list(ARMS))
+    left = right if rng.random() < 0.75 else rng.choice(list(ARMS))
+    qpos = template(model, str(legs), (str(right), str(left)), mirror=bool(rng.random() < 0.5))
+    if rng.random() < 0.3:
+        qpos[7:10] = rng.uniform(np.deg2rad([-45, -60, -35]), np.deg2rad([45, 30, 35]))
+    return qpos
