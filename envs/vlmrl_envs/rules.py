@@ -102,5 +102,9 @@ class WorldRules(ABC):
         """Draw n varied states (n, S): starts, goals, what lies between, and much besides."""
 
     @abstractmethod
+    def fact_degrees(self, states: np.ndarray) -> np.ndarray:
+        """Return the degrees (B, F), 0..1, to which the facts of the world's grammar hold on states (B, S)."""
+
+    @abstractmethod
     def describe(self, state: np.ndarray) -> list[Caption]:
         """Write graded captions of one state (S,) from the physics."""

@@ -62,6 +62,12 @@ class CartPole(WorldRules):
         qpos = np.stack([rng.uniform(-1.8, 1.8, n), angle], axis=1)
         return self.join(qpos, rng.normal(0.0, 1.0, (n, 2)))
 
+    def fact_degrees(self, states: np.ndarray) -> np.ndarray:
+        """Return the degrees (B, F) of the facts in `captions.GRAMMAR`."""
+        from vlmrl_envs.cartpole.captions import degrees
+
+        return degrees(*self.split(states)[0].T)
+
     def describe(self, state: np.ndarray) -> list[Caption]:
         """Write graded captions of one state (S,)."""
         from vlmrl_envs.cartpole.captions import describe

@@ -72,6 +72,12 @@ class Humanoid(WorldRules):
         """Draw n states (n, S): poses, blends of poses, falls, random joints, settled by physics for a moment."""
         return sampling.sample_states(self, rng, n)
 
+    def fact_degrees(self, states: np.ndarray) -> np.ndarray:
+        """Return the degrees (B, F) of the facts in `captions.GRAMMAR`."""
+        from vlmrl_envs.humanoid.captions import degrees
+
+        return degrees(self.read_body(self.split(states)[0]))
+
     def describe(self, state: np.ndarray) -> list[Caption]:
         """Write graded captions of one state (S,)."""
         from vlmrl_envs.humanoid.captions import describe

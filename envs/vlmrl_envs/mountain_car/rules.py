@@ -58,6 +58,12 @@ class MountainCar(WorldRules):
         x[at_flag] = rng.uniform(verdict.FLAG, verdict.RIGHT, int(at_flag.sum()))
         return self._on_road(x, rng.normal(0.0, 0.5, n))
 
+    def fact_degrees(self, states: np.ndarray) -> np.ndarray:
+        """Return the degrees (B, F) of the facts in `captions.GRAMMAR`."""
+        from vlmrl_envs.mountain_car.captions import degrees
+
+        return degrees(self.split(states)[0][:, 0])
+
     def describe(self, state: np.ndarray) -> list[Caption]:
         """Write graded captions of one state (S,)."""
         from vlmrl_envs.mountain_car.captions import describe

@@ -1,0 +1,239 @@
+"""Train the embedded encoder from scratch: a small CLIP on rendered frames and graded captions.
+
+    python -m experiments.embedded.train --data data/embedded --out vlmrl/encoders/embedded
+
+Loss: SigLIP's pairwise sigmoid (Zhai et al. 2023, eq. 1) with the sentence's truth of the state as a soft label, in
+place of 1 for the matching pair and 0 for every other. So every sentence of a batch is judged against every frame,
+and similarity rises smoothly as a state approaches what the words say. Resumes from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import torch
+from safetensors.torch import load_file, save_file
+
+from experiments.embedded.config import CONFIG
+from vlmrl_envs.captions import Grammar, Sentence
+from vlmrl_envs.cartpole import captions as cartpole
+from vlmrl_envs.humanoid import captions as humanoid
+from vlmrl_envs.mountain_car import captions as mountain_car
+
+GRAMMARS: dict[str, Grammar] = {
+    "cartpole": cartpole.GRAMMAR, "mountain_car": mountain_car.GRAMMAR, "humanoid": humanoid.GRAMMAR,
+}  # fmt: skip
+SHARES = {"cartpole": 0.2, "mountain_car": 0.16, "humanoid": 0.64}
+FLOOR, CEILING = 0.03, 0.97
+"""Truths 0 and 1 as labels; within, the label is straight in the truth."""
+
+
+class Frames:
+    """All sources of one world in memory, the last 2% of each held out."""
+
+    def __init__(self, folder: Path, world: str) -> None:
+        self.train: list[tuple[np.ndarray, np.ndarray]] = []
+        self.held_out: list[tuple[str, np.ndarray, np.ndarray]] = []
+        for path in sorted(folder.glob(f"{world}-*.frames.npy")):
+            frames = np.load(path)
+            degrees = np.load(str(path).replace(".frames.", ".degrees.")).astype(np.float32)
+            cut = int(0.98 * len(frames))
+            self.train.append((frames[:cut], degrees[:cut]))
+            self.held_out.append((path.name.split(".")[0], frames[cut:], degrees[cut:]))
+        self._weights = np.array([len(f) ** 0.75 for f, _ in self.train])
+        self._weights /= self._weights.sum()
+
+    def draw(self, rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """Draw n frames and their degrees."""
+        counts = rng.multinomial(n, self._weights)
+        parts = [(f[i], d[i]) for (f, d), c in zip(self.train, counts, strict=True) for i in [rng.integers(len(f), size=c)]]
+        return np.concatenate([f for f, _ in parts]), np.concatenate([d for _, d in parts])
+
+
+def augment(frames: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+    """Shift, brighten, tint and blur-free noise on frames (B, 3, H, W) in 0..1."""
+    b = len(frames)
+    pad = torch.nn.functional.pad(frames, (3, 3, 3, 3), mode="replicate")
+    dx, dy = (int(torch.randint(0, 7, (), generator=rng)) for _ in range(2))
+    half = b // 2
+    out = frames.clone()
+    out[:half] = pad[:half, :, dy : dy + frames.shape[2], dx : dx + frames.shape[3]]
+    gain = 1 + 0.12 * torch.randn(b, 3, 1, 1, generator=rng) * (torch.rand(b, 1, 1, 1, generator=rng) < 0.5)
+    shift = 0.06 * torch.randn(b, 1, 1, 1, generator=rng) * (torch.rand(b, 1, 1, 1, generator=rng) < 0.5)
+    noise = 0.03 * torch.randn(frames.shape, generator=rng) * (torch.rand(b, 1, 1, 1, generator=rng) < 0.2)
+    return (out * gain + shift + noise).clamp(0, 1)
+
+
+def draw_batch(
+    data: dict[str, Frames], rng: np.random.Generator, batch: int, captions: int
+) -> tuple[np.ndarray, list[str], np.ndarray, np.ndarray]:
+    """Draw frames (B, H, W, 3), sentences K, truths (B, K) and whether frame and sentence share a world (B, K)."""
+    frames, degrees, counts = [], {}, {}
+    for world, share in SHARES.items():
+        counts[world] = round(batch * share)
+        f, degrees[world] = data[world].draw(rng, counts[world])
+        frames.append(f)
+    sentences: list[Sentence] = []
+    truth, same, row = np.zeros((batch, captions)), np.zeros((batch, captions)), 0
+    for world, share in SHARES.items():
+        count = captions - len(sentences) if world == "humanoid" else round(captions * share)
+        known = degrees[world]
+        for column in range(len(sentences), len(sentences) + count):
+            row_of = known[rng.integers(len(known))] if rng.random() < 0.75 else None
+            sentence = GRAMMARS[world].draw(rng, row_of)
+            sentences.append(sentence)
+            truth[row : row + counts[world], column] = sentence.truth(known)
+            same[row : row + counts[world], column] = 1.0
+        row += counts[world]
+    return np.concatenate(frames), [s.text for s in sentences], truth, same
+
+
+def soft_sigmoid_loss(logits: torch.Tensor, truth: torch.Tensor, same: torch.Tensor) -> torch.Tensor:
+    """Return the mean cross-entropy of logits (B, K) to soft labels; pairs from two worlds weigh a quarter."""
+    label = FLOOR + (CEILING - FLOOR) * truth
+    weight = torch.where(same > 0, 1.0 + 2.0 * truth, 0.25)
+    each = torch.nn.functional.binary_cross_entropy_with_logits(logits, label, reduction="none")
+    return (each * weight).sum() / weight.sum()
+
+
+def to_input(frames: np.ndarray | torch.Tensor, rng: torch.Generator | None) -> torch.Tensor:
+    """Return normalised channels-last input (B, 3, H, W) of frames uint8 (B, H, W, 3)."""
+    x = torch.as_tensor(frames).permute(0, 3, 1, 2).float().div(255)
+    if rng is not None:
+        x = augment(x, rng)
+    mean, std = (torch.tensor(CONFIG["preprocess_cfg"][k]).view(1, 3, 1, 1) for k in ("mean", "std"))
+    return ((x - mean) / std).contiguous(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def validate(model: torch.nn.Module, tokenizer, data: dict[str, Frames]) -> dict[str, float]:
+    """Return, for each held-out source, the mean Spearman correlation of similarity with truth over the facts."""
+    from scipy.stats import spearmanr
+
+    model.eval()
+    found = {}
+    for world, grammar in GRAMMARS.items():
+        texts = [f"{grammar.subjects[0]} {fact.phrases[0]}" for fact in grammar.facts]
+        words = model.encode_text(tokenizer(texts), normalize=True)
+        for name, frames, degrees in data[world].held_out:
+            with torch.autocast("cpu", torch.bfloat16):
+                image = model.encode_image(to_input(frames[:1500], None), normalize=True)
+            cosine = (image.float() @ words.T).numpy()
+            scores = [spearmanr(cosine[:, i], degrees[:1500, i]).statistic for i in range(degrees.shape[1])
+                      if degrees[:1500, i].std() > 0.02]  # fmt: skip
+            found[name] = float(np.nanmean(scores))
+    model.train()
+    return found
+
+
+def export(model: torch.nn.Module, out: Path) -> None:
+    """Write an open_clip directory: config and fp16 safetensors."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "open_clip_config.json").write_text(json.dumps(CONFIG, indent=2) + "\n")
+    weights = {k: v.detach().half().contiguous() for k, v in model.state_dict().items() if k != "attn_mask"}
+    save_file(weights, out / "open_clip_model.safetensors.part", metadata={"format": "pt"})
+    (out / "open_clip_model.safetensors.part").rename(out / "open_clip_model.safetensors")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path("data/embedded"))
+    parser.add_argument("--out", type=Path, default=Path("data/embedded/model"))
+    parser.add_argument("--steps", type=int, default=14000)
+    parser.add_argument("--minutes", type=float, default=0, help="stop (with the schedule done) after so long; 0: by steps")
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--captions", type=int, default=96)
+    parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    torch.manual_seed(args.seed)
+    data = {world: Frames(args.data, world) for world in GRAMMARS}
+    model = open_clip.CLIP(**_clip_kwargs()).to(memory_format=torch.channels_last)
+    tokenizer = open_clip.SimpleTokenizer(context_length=CONFIG["model_cfg"]["text_cfg"]["context_length"])
+    decay = [p for n, p in model.named_parameters() if p.ndim >= 2 and "token_embedding" not in n]
+    rest = [p for n, p in model.named_parameters() if p.ndim < 2 or "token_embedding" in n]
+    optimizer = torch.optim.AdamW(
+        [{"params": decay, "weight_decay": 0.02}, {"params": rest, "weight_decay": 0.0}], lr=args.lr, betas=(0.9, 0.98), fused=True
+    )  # fmt: skip
+    args.out.mkdir(parents=True, exist_ok=True)
+    state = args.out / "train_state.safetensors"
+    first = _restore(model, optimizer, state) if state.exists() else 0
+    model.train()
+    started, seen = time.time(), 0
+    step = first
+    while step < args.steps:
+        elapsed = (time.time() - started) / 60 / args.minutes if args.minutes else 0.0
+        progress = max(step / args.steps, elapsed)
+        if progress >= 1:
+            break
+        for group in optimizer.param_groups:
+            group["lr"] = args.lr * min(1.0, (step + 1) / 300) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * progress)))
+        rng = np.random.default_rng([args.seed, step])
+        frames, texts, truth, same = draw_batch(data, rng, args.batch, args.captions)
+        x = to_input(frames, torch.Generator().manual_seed(args.seed * 1_000_003 + step))
+        with torch.autocast("cpu", torch.bfloat16):
+            image = model.encode_image(x, normalize=True)
+        words = model.encode_text(tokenizer(texts), normalize=True)
+        logits = model.logit_scale.exp() * image.float() @ words.T + model.logit_bias
+        loss = soft_sigmoid_loss(logits, torch.as_tensor(truth).float(), torch.as_tensor(same).float())
+        if not torch.isfinite(loss):
+            raise FloatingPointError(f"loss: got {loss.item()} at step {step}; expected finite; lower --lr")
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        with torch.no_grad():
+            model.logit_scale.clamp_(max=np.log(40.0))
+        step += 1
+        seen += args.batch
+        if step % 100 == 0:
+            rate = seen / (time.time() - started)
+            print(f"step {step} loss {loss.item():.4f} scale {model.logit_scale.exp().item():.1f} "
+                  f"bias {model.logit_bias.item():.2f} {rate:.0f} frames/s {progress:.0%}", flush=True)  # fmt: skip
+        if step % 1000 == 0:
+            print(json.dumps({k: round(v, 3) for k, v in validate(model, tokenizer, data).items()}), flush=True)
+            _save(model, optimizer, step, state)
+            export(model, args.out)
+    print(json.dumps({k: round(v, 3) for k, v in validate(model, tokenizer, data).items()}), flush=True)
+    export(model, args.out)
+
+
+def _clip_kwargs() -> dict:
+    config = CONFIG["model_cfg"]
+    return {**config, "vision_cfg": open_clip.CLIPVisionCfg(**config["vision_cfg"]),
+            "text_cfg": open_clip.CLIPTextCfg(**config["text_cfg"])}  # fmt: skip
+
+
+def _save(model: torch.nn.Module, optimizer: torch.optim.Optimizer, step: int, path: Path) -> None:
+    """Save weights, optimiser and step in one file, replaced atomically."""
+    tensors = {f"model.{k}": v.contiguous() for k, v in model.state_dict().items() if k != "attn_mask"}
+    for i, entry in enumerate(optimizer.state_dict()["state"].values()):
+        tensors |= {f"adam.{i}.{k}": v.contiguous() for k, v in entry.items()}
+    part = path.with_suffix(".part")
+    save_file(tensors, part, metadata={"step": str(step)})
+    part.rename(path)
+
+
+def _restore(model: torch.nn.Module, optimizer: torch.optim.Optimizer, path: Path) -> int:
+    from safetensors import safe_open
+
+    tensors = load_file(path)
+    weights = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
+    model.load_state_dict(weights, strict=False)
+    saved = optimizer.state_dict()
+    for name, value in tensors.items():
+        if name.startswith("adam."):
+            _, index, key = name.split(".", 2)
+            saved["state"].setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict(saved)
+    with safe_open(path, "pt") as file:
+        return int(file.metadata()["step"])
+
+
+if __name__ == "__main__":
+    main()
