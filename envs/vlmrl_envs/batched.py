@@ -90,13 +90,19 @@ class BatchedWorld(VectorEnv):
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Start worlds anew: all, or those of options["reset_mask"]; returns observations (N, O) and infos."""
+        """Start worlds anew: all, or those of options["reset_mask"]; returns observations (N, O) and infos.
+
+        options["elapsed"] (N,) sets the ages, in steps, at which episodes begin, so that they end at different times.
+        """
         seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int | np.integer) else seed
         for i, value in enumerate(seeds or []):
             if value is not None:
                 self._rngs[i] = np.random.default_rng(value)
         mask = (options or {}).get("reset_mask", np.ones(self.num_envs, bool))
         self._start(np.flatnonzero(mask))
+        if "elapsed" in (options or {}):
+            self._steps[:] = np.clip((options or {})["elapsed"], 0, self.horizon - 1)
+            self._history[:] = False
         states = self.get_states()
         return self.rules.observe(states), {"states_before_reset": states}
 

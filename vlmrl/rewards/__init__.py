@@ -1,0 +1,39 @@
+"""Reward models: what turns frames, embeddings or states into rewards. Importing this loads no torch."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vlmrl.rewards.controls import ConstantReward, random_encoder_reward, swapped_goal
+    from vlmrl.rewards.goal_baseline import GoalBaselineReward, goal_baseline_reward
+    from vlmrl.rewards.protocol import EmbeddingReward, Reads, RewardModel
+
+__all__ = [
+    "ConstantReward",
+    "EmbeddingReward",
+    "GoalBaselineReward",
+    "Reads",
+    "RewardModel",
+    "goal_baseline_reward",
+    "random_encoder_reward",
+    "swapped_goal",
+]
+
+_HOMES = {
+    "ConstantReward": "controls",
+    "EmbeddingReward": "protocol",
+    "GoalBaselineReward": "goal_baseline",
+    "Reads": "protocol",
+    "RewardModel": "protocol",
+    "goal_baseline_reward": "goal_baseline",
+    "random_encoder_reward": "controls",
+    "swapped_goal": "controls",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,44 @@
+"""What a reward model is: an object that says what it reads and scores a batch of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
+
+    from vlmrl.encoders import Encoder
+
+Reads = Literal["frames", "embeddings", "states"]
+
+
+@runtime_checkable
+class RewardModel(Protocol):
+    """Score a batch: one float32 reward for each frame, embedding or state, the greater the better.
+
+    Attributes:
+        reads: "frames" (uint8 (B,H,W,3)), "embeddings" (float32 (B,D)) or "states" (float64 (B,S), the full
+            physics state).
+    """
+
+    reads: Reads
+
+    def compute_reward(self, batch: Any) -> Float[Tensor, " batch"]:
+        """Return rewards (B,), float32, detached, of B frames, embeddings or states as `reads` says."""
+        ...
+
+
+@runtime_checkable
+class EmbeddingReward(RewardModel, Protocol):
+    """A reward of a frame's embedding alone, so that frames are embedded once and rewards made again at will.
+
+    Attributes:
+        encoder: what makes the embeddings.
+    """
+
+    encoder: Encoder
+
+    def reward_of_embeddings(self, embeddings: Float[Tensor, "batch dim"]) -> Float[Tensor, " batch"]:
+        """Return rewards (B,), float32, detached, of unit vectors (B, D) that `encoder` made of frames."""
+        ...

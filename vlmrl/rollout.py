@@ -1,0 +1,166 @@
+"""Collect T steps of N worlds for an agent: stepped at once, drawn and scored late, each frame once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+
+from vlmrl.agents.buffer import NonFiniteError, Rollout
+from vlmrl.vector import VLMVectorReward, autoreset_mode
+from vlmrl_envs.world import is_world
+
+if TYPE_CHECKING:
+    from vlmrl.agents.ppo import PPO
+    from vlmrl.rewards.protocol import RewardModel
+
+CHUNK = 2048
+"""States drawn and scored at once: 24 MiB of frames at 64 px."""
+
+
+@dataclass
+class Collected:
+    """A rollout and what was seen on the way."""
+
+    rollout: Rollout
+    env_rewards: np.ndarray
+    """The env's own rewards (T, N); never trained on unless asked for."""
+    env_returns: list[float] = field(default_factory=list)
+    """Sums of them over the episodes that ended."""
+    successes: list[bool] = field(default_factory=list)
+    """Verdicts of the episodes that ended, where the env gives them; never trained on."""
+    frames_scored: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Seconds spent acting, stepping and scoring (drawing included)."""
+
+
+class Collector:
+    """Drive a vector env with an agent, T steps at a time.
+
+    A World is stepped first and drawn late: the states of all T steps are scored together. Any other vector env
+    gets a `VLMVectorReward` around it, which scores each step's frames in one batch.
+
+    Args:
+        envs: a World, or another Gymnasium `VectorEnv` made with render_mode="rgb_array".
+        reward_model: None trains on the env's own reward.
+        num_steps: T.
+        fixed_horizon: for envs that are no World: suppress early termination, end episodes after so many steps.
+    """
+
+    def __init__(
+        self,
+        envs: VectorEnv,
+        reward_model: RewardModel | None,
+        num_steps: int,
+        *,
+        fixed_horizon: int | None = None,
+    ) -> None:
+        self.num_steps, self.num_envs = num_steps, envs.num_envs
+        self.reward_model = reward_model
+        self._late = is_world(envs)
+        self.envs = envs
+        if not self._late and reward_model is not None:
+            self.envs = VLMVectorReward(envs, reward_model, fixed_horizon=fixed_horizon)
+        self._mode = autoreset_mode(envs)
+        self._obs: np.ndarray | None = None
+        self._ended = np.zeros(self.num_envs, bool)
+
+    def reset(self, seed: int, stagger: bool = True) -> None:
+        """Start all worlds; with `stagger`, Worlds start at different ages, so that their episodes do not end at once."""
+        options = None
+        if self._late and stagger:
+            world: Any = self.envs.unwrapped
+            options = {"elapsed": np.random.default_rng(seed).integers(0, world.horizon, self.num_envs)}
+        self._obs, _ = self.envs.reset(seed=seed, options=options)
+        self._ended[:] = False
+
+    def collect(self, agent: PPO) -> Collected:
+        """Collect T steps with an agent.
+
+        Raises: NonFiniteError for a NaN or infinite reward, with its step and world.
+        """
+        if self._obs is None:
+            self.reset(0)
+        steps: list[dict[str, np.ndarray]] = []
+        out = Collected(rollout=None, env_rewards=np.zeros(0))  # type: ignore[arg-type]
+        seconds = {"act": 0.0, "step": 0.0, "score": 0.0}
+        for _ in range(self.num_steps):
+            started = perf_counter()
+            sample = agent.sample(self._obs)
+            acted = perf_counter()
+            steps.append(self._step(sample, out))
+            seconds["act"] += acted - started
+            seconds["step"] += perf_counter() - acted
+        columns = {key: np.stack([step[key] for step in steps]) for key in steps[0]}
+        started = perf_counter()
+        if self._late and self.reward_model is not None:
+            columns["rewards"] = self._score(columns["states"], out)
+        elif self.reward_model is not None:
+            out.frames_scored += int(columns["valid"].sum())
+        seconds["score"] = perf_counter() - started
+        out.env_rewards = columns.pop("env_rewards")
+        columns.pop("states", None)
+        out.rollout, out.seconds = Rollout(**columns), seconds
+        return out
+
+    def _step(self, sample: Any, out: Collected) -> dict[str, np.ndarray]:
+        asleep = self._ended if self._mode == AutoresetMode.NEXT_STEP else np.zeros(self.num_envs, bool)
+        assert self._obs is not None
+        obs, rewards, terminated, truncated, infos = self.envs.step(sample.actions)
+        ended = terminated | truncated
+        next_obs = np.array(obs, np.float32, copy=True)
+        if self._mode == AutoresetMode.SAME_STEP:
+            for i in np.flatnonzero(ended):
+                next_obs[i] = infos["final_obs"][i]
+        if ended.any():
+            self._note_ends(infos, ended, out)
+        row = {
+            "obs": np.asarray(self._obs, np.float32), "actions": sample.raw_actions, "log_probs": sample.log_probs,
+            "values": sample.values, "rewards": np.asarray(rewards, np.float32), "next_obs": next_obs,
+            "terminated": terminated.copy(), "truncated": truncated.copy(), "valid": ~asleep,
+            "env_rewards": np.asarray(infos.get("env_reward", rewards), np.float64),
+        }  # fmt: skip
+        if self._late:
+            row["states"] = infos["states_before_reset"]
+            row["valid"] &= ~infos.get("diverged", np.zeros(self.num_envs, bool))
+        self._ended = ended
+        self._obs = obs
+        if self._mode == AutoresetMode.DISABLED and ended.any():
+            self._obs, _ = self.envs.reset(options={"reset_mask": ended})
+        return row
+
+    def _note_ends(self, infos: dict[str, Any], ended: np.ndarray, out: Collected) -> None:
+        final = infos.get("final_info", {})
+        for key, where in (("is_success", out.successes), ("env_return", out.env_returns)):
+            source = infos if key in infos else final
+            if key in source:
+                known = np.asarray(source.get("_" + key, ended), bool) & ended
+                where.extend(np.asarray(source[key])[known].tolist())
+
+    def _score(self, states: np.ndarray, out: Collected) -> np.ndarray:
+        """Draw and score states (T, N, S); return rewards (T, N)."""
+        assert self.reward_model is not None
+        flat = states.reshape(-1, states.shape[-1])
+        rewards = score_states(self.envs.unwrapped, self.reward_model, flat).reshape(states.shape[:2])
+        out.frames_scored += len(flat) if self.reward_model.reads != "states" else 0
+        bad = np.argwhere(~np.isfinite(rewards))
+        if len(bad):
+            step, world = bad[0]
+            raise NonFiniteError("reward", float(rewards[step, world]), int(step), int(world))
+        return rewards
+
+
+def score_states(world: Any, reward_model: RewardModel, states: np.ndarray) -> np.ndarray:
+    """Return rewards float32 (B,) of a World's states (B, S), drawn in chunks unless the model reads states.
+
+    Raises: UsageError for a model that reads embeddings but has no encoder of its own.
+    """
+    parts = []
+    for first in range(0, len(states), CHUNK):
+        part = states[first : first + CHUNK]
+        batch = part if reward_model.reads == "states" else world.render_states(part)
+        parts.append(reward_model.compute_reward(batch).cpu().numpy())
+    return np.concatenate(parts) if parts else np.zeros(0, np.float32)

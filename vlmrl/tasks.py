@@ -1,0 +1,205 @@
+"""Tasks: a goal in words, the world it is meant for, and how that world is looked at."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vlmrl.errors import usage_error
+
+KwargValue = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class Task:
+    """A goal sentence with its baseline, its world and its camera."""
+
+    name: str
+    """Short name, used on the command line and in folder names: lower-case letters, digits, _ and -."""
+    env_id: str
+    """Gymnasium id of the world, for example vlmrl/CartPole-v0."""
+    goal: tuple[str, ...]
+    """What the agent shall bring about; several sentences are averaged."""
+    baseline: tuple[str, ...]
+    """The world in neutral words; as many sentences as `goal` has."""
+    env_kwargs: tuple[tuple[str, KwargValue], ...] = ()
+    """Keyword arguments for the world, as pairs, so that a task can be hashed and compared."""
+    alpha: float = 0.5
+    """Strength of the goal-baseline projection, 0 (plain cosine) to 1 (only the line baseline-goal)."""
+    camera: str | None = None
+    """Camera of the world; None is the world's own default."""
+    render_size: tuple[int, int] | None = None
+    """Height and width in pixels of the frames the encoder sees; None leaves it to the world."""
+    horizon: int | None = None
+    """Steps of an episode, ended by truncation; None leaves it to the world."""
+    description: str = ""
+    """One sentence for `vlmrl tasks`."""
+
+    def __post_init__(self) -> None:
+        for field in ("goal", "baseline"):
+            value = getattr(self, field)
+            sentences = (value,) if isinstance(value, str) else tuple(value)
+            object.__setattr__(self, field, sentences)
+        object.__setattr__(self, "env_kwargs", _as_pairs(self.env_kwargs))
+        if self.render_size is not None:
+            object.__setattr__(self, "render_size", tuple(int(side) for side in self.render_size))
+        _check(self)
+
+    @property
+    def kwargs(self) -> dict[str, KwargValue]:
+        """Return `env_kwargs` as a dictionary for `gymnasium.make`."""
+        return dict(self.env_kwargs)
+
+
+def _as_pairs(
+    env_kwargs: Mapping[str, KwargValue] | Sequence[Sequence[Any]],
+) -> tuple[tuple[str, KwargValue], ...]:
+    items = env_kwargs.items() if isinstance(env_kwargs, Mapping) else env_kwargs
+    return tuple((str(key), value) for key, value in items)
+
+
+def _check(task: Task) -> None:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", task.name):
+        raise usage_error(
+            "task name", repr(task.name), "lower-case letters, digits, _ and -", "give a short name"
+        )
+    for field in ("goal", "baseline"):
+        sentences = getattr(task, field)
+        if not sentences or not all(isinstance(s, str) and s.strip() for s in sentences):
+            raise usage_error(
+                field,
+                list(sentences),
+                "at least one sentence, none of them empty",
+                f"say the {field} in words",
+            )
+    if len(task.goal) != len(task.baseline):
+        raise usage_error(
+            "baseline",
+            f"{len(task.baseline)} sentences",
+            f"{len(task.goal)}, one for each goal sentence",
+            "give goal and baseline the same number of sentences",
+        )
+    if not 0.0 <= task.alpha <= 1.0:
+        raise usage_error("alpha", task.alpha, "a number from 0 to 1", "use 0.5 if in doubt")
+    if task.alpha > 0 and task.goal == task.baseline:
+        raise usage_error(
+            "baseline",
+            f"the goal itself, {task.goal[0]!r}",
+            "words that differ from the goal (the direction between them is zero)",
+            "describe the scene without the goal",
+        )
+    if task.render_size is not None and (len(task.render_size) != 2 or min(task.render_size) < 8):
+        raise usage_error(
+            "render_size", task.render_size, "height and width, 8 pixels or more each", "use 64 64"
+        )
+    if task.horizon is not None and task.horizon < 1:
+        raise usage_error("horizon", task.horizon, "1 step or more", "leave it out for the world's own")
+
+
+HUMANOID_BASELINE = "a humanoid robot"
+
+POSES: dict[str, tuple[str, str]] = {
+    "kneeling": ("kneeling", "On its knees, trunk upright."),
+    "lotus": ("seated down, meditating in the lotus position", "Seated with crossed legs."),
+    "standing": ("standing up", "Upright on both feet."),
+    "arms_raised": ("standing up, with both arms raised", "Upright, both hands above the head."),
+    "splits": ("practicing gymnastics, doing the side splits", "Legs spread to both sides on the floor."),
+    "hands_on_hips": ("standing up with hands on hips", "Upright, both hands at the hips."),
+    "arms_crossed": ("standing up, with its arms crossed", "Upright, arms folded before the chest."),
+    "one_leg": ("standing up on one leg", "Upright, one foot off the floor."),
+}
+"""Pose -> (the words after "a humanoid robot", what it looks like). Source: VLM-RM, Tables 1 and 3."""
+
+
+def _humanoid(pose: str) -> Task:
+    words, description = POSES[pose]
+    return Task(
+        name=f"humanoid_{pose}",
+        env_id="vlmrl/Humanoid-v0",
+        env_kwargs=(("pose", pose),),
+        goal=(f"{HUMANOID_BASELINE} {words}",),
+        baseline=(HUMANOID_BASELINE,),
+        alpha=0.0,
+        render_size=(64, 64),
+        horizon=100,
+        description=description,
+    )
+
+
+_CLASSIC = (
+    Task(
+        name="cartpole",
+        env_id="vlmrl/CartPole-v0",
+        goal=("pole vertically upright on top of the cart",),
+        baseline=("pole and cart",),
+        render_size=(64, 64),
+        horizon=200,
+        description="Balance a pole on a cart by pushing the cart.",
+    ),
+    Task(
+        name="mountain_car",
+        env_id="vlmrl/MountainCar-v0",
+        goal=("a car at the peak of the mountain, next to the yellow flag",),
+        baseline=("a car in the mountain",),
+        render_size=(64, 64),
+        horizon=200,
+        description="Swing a weak car up a mountain and stay at the flag.",
+    ),
+)
+
+TASKS: dict[str, Task] = {task.name: task for task in (*_CLASSIC, *map(_humanoid, POSES))}
+"""The built-in tasks by name. Source: prompts, alpha (humanoid) and horizons of VLM-RM, Tables 1 and 3."""
+
+
+def get_task(name: str) -> Task:
+    """Return the built-in task called `name`.
+
+    Raises: UsageError naming the closest task if there is none of that name.
+    """
+    if name in TASKS:
+        return TASKS[name]
+    close = difflib.get_close_matches(name.lower().replace("-", "_"), TASKS, n=1, cutoff=0.5)
+    remedy = f"did you mean {close[0]}?" if close else "`vlmrl tasks` lists them"
+    raise usage_error("task", repr(name), f"one of {', '.join(TASKS)}", remedy)
+
+
+def slug(text: str) -> str:
+    """Return `text` as a task name: lower case, everything else than letters and digits as _."""
+    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_") or "task"
+
+
+def check_env(env_id: str) -> None:
+    """Refuse an environment that is not registered or draws no `rgb_array`; make none.
+
+    Raises: UsageError with the closest registered id, or the render modes the environment has.
+    """
+    import gymnasium
+    from gymnasium.envs.registration import load_env_creator
+
+    import vlmrl_envs  # registers the worlds: Gymnasium 1.4 finds no plugins by itself
+
+    vlmrl_envs.register_envs()
+    try:
+        spec = gymnasium.spec(env_id)
+    except Exception as error:  # gymnasium.error.* or the ImportError of a "module:Env-v0" id
+        close = difflib.get_close_matches(env_id, gymnasium.registry, n=1, cutoff=0.4)
+        remedy = f"did you mean {close[0]}?" if close else "install the package that registers it"
+        raise usage_error("env", repr(env_id), f"a registered Gymnasium id ({error})", remedy) from error
+    creator: Any = spec.entry_point
+    if isinstance(creator, str):
+        try:
+            creator = load_env_creator(creator)
+        except ImportError as error:
+            remedy = f"install what it needs: {error}"
+            raise usage_error("env", repr(env_id), "an environment that can be imported", remedy) from error
+    modes = (getattr(creator, "metadata", None) or {}).get("render_modes")
+    if modes is not None and "rgb_array" not in modes:
+        raise usage_error(
+            "env",
+            f"{env_id} with render modes {modes}",
+            "render mode rgb_array",
+            "choose an env that draws frames",
+        )

@@ -1,0 +1,210 @@
+"""Videos and picture grids: streamed mp4 through imageio's ffmpeg, the reward drawn on the frames."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from vlmrl.errors import usage_error
+from vlmrl.overlay import BACKGROUND, FAINT, annotate, check_frame, font, plain_text
+
+
+class VideoWriter:
+    """Streams frames into an mp4 file; only the frame at hand is in memory.
+
+    The file gets its name when the writer closes without an error, so a partial video is never seen.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], fps: float = 30.0, *, overwrite: bool = False) -> None:
+        """Prepare to write `path` (.mp4) at `fps` frames a second.
+
+        Raises: UsageError if it exists and `overwrite` is False, or its folder does not exist.
+        """
+        self.path = checked_output(path, ".mp4", overwrite)
+        if not fps > 0:
+            raise usage_error("fps", fps, "a positive number of frames per second", "use 30")
+        self.fps = float(fps)
+        self.num_frames = 0
+        self._temporary = self.path.with_name(f".tmp-{os.getpid()}-{self.path.name}")
+        self._writer: Any = None
+        self._shape: tuple[int, ...] | None = None
+
+    def append(self, frame: np.ndarray) -> None:
+        """Encode one frame, uint8 (H, W, 3), all of one size.
+
+        Raises: UsageError on other arrays; RuntimeError if ffmpeg cannot be run; OSError (disk full).
+        """
+        check_frame(frame)
+        if self._shape is None:
+            self._shape = frame.shape
+            self._writer = self._open()
+        if frame.shape != self._shape:
+            raise usage_error("frame", f"shape {frame.shape}", f"{self._shape}, as before", "resize it first")
+        height, width = frame.shape[:2]
+        if height % 2 or width % 2:  # H.264 with 4:2:0 colour stores pixels in twos
+            frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        with warnings.catch_warnings():
+            # JAX warns of every fork; this one starts ffmpeg at once and runs no Python in between.
+            warnings.filterwarnings("ignore", message=r"os\.fork\(\) was called")
+            self._writer.append_data(np.ascontiguousarray(frame))
+        self.num_frames += 1
+
+    def _open(self) -> Any:
+        import imageio.v2 as imageio
+
+        try:
+            return imageio.get_writer(
+                self._temporary,
+                format="FFMPEG",
+                mode="I",
+                fps=self.fps,
+                codec="libx264",
+                quality=None,
+                pixelformat="yuv420p",  # the one every browser plays
+                macro_block_size=1,
+                ffmpeg_log_level="error",
+                output_params=["-crf", "20", "-preset", "veryfast", "-movflags", "+faststart"],
+            )
+        except (RuntimeError, OSError) as error:
+            text = f"ffmpeg cannot be run ({error}); `vlmrl doctor` says more"
+            raise RuntimeError(text) from error
+
+    def close(self) -> None:
+        """Finish the file and give it its name; a writer without frames leaves nothing."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+            os.replace(self._temporary, self.path)
+
+    def abort(self) -> None:
+        """Stop and remove what was written."""
+        if self._writer is not None:
+            with contextlib.suppress(OSError):  # ffmpeg may be gone already; the file goes too
+                self._writer.close()
+            self._writer = None
+        self._temporary.unlink(missing_ok=True)
+
+    def __enter__(self) -> VideoWriter:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self.abort() if kind is not None else self.close()
+
+
+class RolloutVideo(VideoWriter):
+    """Streams an episode with the goal above each frame and its reward curve below."""
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        goal: str,
+        *,
+        horizon: int,
+        fps: float = 30.0,
+        reward_range: tuple[float, float] | None = None,
+        caption: str = "",
+        overwrite: bool = False,
+    ) -> None:
+        """Prepare `path` for an episode of `horizon` steps.
+
+        `reward_range` fixes the axis of the curve (None: the range seen so far); give before and after
+        videos the same one. `caption` is a word or two, such as "before" or "after 400,000 steps".
+        """
+        super().__init__(path, fps, overwrite=overwrite)
+        self._goal, self._horizon, self._caption = goal, horizon, caption
+        self._range = reward_range
+        self._rewards: list[float] = []
+
+    def step(self, frame: np.ndarray, reward: float, success: bool | None = None) -> None:
+        """Add the frame, uint8 (H, W, 3), of one step with the reward that this frame earned."""
+        self._rewards.append(float(reward))
+        self.append(
+            annotate(
+                frame,
+                self._rewards,
+                goal=self._goal,
+                horizon=self._horizon,
+                reward_range=self._range,
+                success=success,
+                caption=self._caption,
+            )
+        )
+
+
+def write_video(
+    path: str | os.PathLike[str], frames: Iterable[np.ndarray], fps: float = 30.0, *, overwrite: bool = False
+) -> Path:
+    """Write `frames`, each uint8 (H, W, 3), to the mp4 file `path`, one at a time, and return it."""
+    with VideoWriter(path, fps, overwrite=overwrite) as writer:
+        for frame in frames:
+            writer.append(frame)
+    return writer.path
+
+
+def write_grid(
+    path: str | os.PathLike[str],
+    frames: Sequence[np.ndarray],
+    *,
+    columns: int | None = None,
+    labels: Sequence[str] | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write `frames`, each uint8 (H, W, 3) of one size, as one PNG with `columns` in a row.
+
+    `labels` are drawn below the frames, cut to their width. Raises: UsageError on other input.
+    """
+    target = checked_output(path, ".png", overwrite)
+    if len(frames) == 0 or any(frame.shape != frames[0].shape for frame in frames):
+        raise usage_error("frames", len(frames), "one or more frames of one size", "resize them first")
+    for frame in frames:
+        check_frame(frame)
+    columns = columns or math.ceil(math.sqrt(len(frames)))
+    height, width = frames[0].shape[:2]
+    gap, label_height = 4, 18 if labels else 0
+    rows = math.ceil(len(frames) / columns)
+    size = (columns * (width + gap) + gap, rows * (height + label_height + gap) + gap)
+    canvas = Image.new("RGB", size, BACKGROUND)
+    draw = ImageDraw.Draw(canvas)
+    for number, frame in enumerate(frames):
+        x = gap + (number % columns) * (width + gap)
+        y = gap + (number // columns) * (height + label_height + gap)
+        canvas.paste(Image.fromarray(frame), (x, y))
+        if labels:
+            text = plain_text(labels[number])
+            while text and draw.textlength(text, font(11)) > width:
+                text = text[:-1]
+            draw.text((x, y + height + 2), text, font=font(11), fill=FAINT)
+    temporary = target.with_name(f".tmp-{os.getpid()}-{target.name}")
+    try:
+        canvas.save(temporary, format="PNG")
+        os.replace(temporary, target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return target
+
+
+def checked_output(path: str | os.PathLike[str], suffix: str, overwrite: bool = False) -> Path:
+    """Return `path` if a file may be written there.
+
+    Raises: UsageError if its suffix is another, its folder is missing, or it exists and may not be replaced.
+    """
+    target = Path(path)
+    if target.suffix.lower() != suffix:
+        raise usage_error("output file", target, f"a name ending in {suffix}", f"add {suffix}")
+    if not target.parent.is_dir():
+        raise usage_error("output file", target, "a folder that exists", f"make {target.parent} first")
+    if target.exists() and not overwrite:
+        remedy = "choose another name (nothing was overwritten)"
+        raise usage_error("output file", f"{target}, which exists", "a new file", remedy)
+    if not os.access(target.parent, os.W_OK):
+        raise usage_error("output file", target, "a folder you may write to", "name one elsewhere")
+    return target
