@@ -121,14 +121,18 @@ def record_video(
     from vlmrl.video import RolloutVideo
 
     task = run.config.task
-    reward_model = make_reward(run.config)
     envs = make_envs(task, 1, horizon=horizon)
+    reward_model = make_reward(run.config, envs)
     try:
         if not is_world(envs):
             return _record_plain(run, envs, reward_model, path, seed, caption, reward_range, overwrite)
         found = run_episodes(run, envs, seed)
         states = found["states"][:, 0]
-        rewards = found["env_rewards"][:, 0] if reward_model is None else score_states(envs.unwrapped, reward_model, states)
+        rewards = (
+            found["env_rewards"][:, 0]
+            if reward_model is None
+            else score_states(envs.unwrapped, reward_model, states)
+        )
         frames = envs.unwrapped.render_states(states, size=size)
         fps = envs.metadata["render_fps"]
     finally:

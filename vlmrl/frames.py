@@ -83,7 +83,9 @@ def fit_frames(
     """Resize frames to `size` x `size`, then (x / 255 - mean) / std, float32, channels last in memory.
 
     `squash` stretches, `pad` keeps the proportions and fills the rest with `fill` (0..255), `crop` keeps the
-    proportions and cuts to the centre. Pixels equal PIL's antialiased resize to within 2 of 255.
+    proportions and cuts to the centre. Pixels equal PIL's antialiased resize to within 2 of 255. (Only where
+    a squash shrinks height much more than width do sharp edges differ more: there Pillow 13, unlike Pillow 12
+    and torch, resizes vertically first; its pull request 9549.)
 
     Raises:
         UsageError: an unknown `fit` or `interpolation`.

@@ -21,7 +21,8 @@ GOOD = (92, 205, 146)
 BAD = (120, 126, 140)
 MIN_WIDTH = 384
 """Frames are enlarged by a whole factor until they are about this wide, in pixels."""
-PLOT_HEIGHT = 72
+PLOT_HEIGHT = 64
+MARGIN = 12
 
 
 def check_frame(frame: np.ndarray) -> None:
@@ -41,40 +42,42 @@ def annotate(
     success: bool | None = None,
     caption: str = "",
 ) -> np.ndarray:
-    """Return `frame` enlarged, the goal above it, its reward curve so far below.
+    """Return `frame` enlarged, with the goal, the state of affairs and the reward curve so far above it.
 
-    frame: uint8 (H, W, 3). rewards: of the steps so far, the last one belongs to `frame`.
+    frame: uint8 (H, W, 3). rewards: of the steps so far, the last one belongs to `frame`. All of it stands
+    above the picture because a player's controls cover the lower edge.
     Returns uint8 (H', W', 3), even sides; the size depends only on the frame's and on the goal's length.
     """
     check_frame(frame)
     frame = enlarge(frame, MIN_WIDTH)
-    height, width = frame.shape[:2]
-    margin = 12
-    lines = _wrap(f'"{plain_text(goal)}"', font(15), width - 2 * margin)
-    top = margin + 20 * len(lines) + 26
-    bottom = PLOT_HEIGHT + 44
-    canvas = Image.new(
-        "RGB", (width + width % 2, top + height + bottom + (top + height + bottom) % 2), BACKGROUND
-    )
-    draw = ImageDraw.Draw(canvas)
-    for number, line in enumerate(lines):
-        draw.text((margin, margin + 20 * number), line, font=font(15), fill=TEXT)
+    width = frame.shape[1]
+    lines = _wrap(f'"{plain_text(goal)}"', font(15), width - 2 * MARGIN)
     status = f"step {len(rewards)} of {horizon}"
-    label = f"{plain_text(caption)}  |  {status}" if caption else status
-    draw.text((margin, top - 24), label, font=font(12), fill=FAINT)
+    status = f"{plain_text(caption)}  |  {status}" if caption else status
+    top = MARGIN + 20 * len(lines) + 6
+    panel = Image.new("RGB", (width, top + 24 + 24 + PLOT_HEIGHT + MARGIN), BACKGROUND)
+    draw = ImageDraw.Draw(panel)
+    for number, line in enumerate(lines):
+        draw.text((MARGIN, MARGIN + 20 * number), line, font=font(15), fill=TEXT)
+    draw.text((MARGIN, top), status, font=font(12), fill=FAINT)
     if success is not None:
-        _chip(draw, width - margin, top - 24, success)
-    canvas.paste(Image.fromarray(frame), (0, top))
+        _chip(draw, width - MARGIN, top, success)
     low, high = reward_range or _nice_range(rewards)
+    _reward_line(draw, width, top + 24, rewards, f"{low:.3g} to {high:.3g}")
+    plot = _plot(rewards, max(horizon, len(rewards)), low, high, width - 2 * MARGIN, PLOT_HEIGHT)
+    panel.paste(plot, (MARGIN, top + 48))
+    whole = np.concatenate([np.asarray(panel), frame])
+    return np.pad(whole, ((0, len(whole) % 2), (0, width % 2), (0, 0)), mode="edge")
+
+
+def _reward_line(
+    draw: ImageDraw.ImageDraw, width: int, y: float, rewards: Sequence[float], axis: str
+) -> None:
     value = f"{rewards[-1]:.3f}" if rewards else "-"
-    y = top + height + 10
-    draw.text((margin, y), "reward", font=font(12), fill=FAINT)
-    draw.text((margin + 48, y - 2), value, font=font(15), fill=CURVE)
-    axis = f"{low:.3g} to {high:.3g}"
-    draw.text((width - margin - draw.textlength(axis, font(12)), y), axis, font=font(12), fill=FAINT)
-    plot = _plot(rewards, max(horizon, len(rewards)), low, high, width - 2 * margin, PLOT_HEIGHT)
-    canvas.paste(plot, (margin, y + 22))
-    return np.asarray(canvas)
+    draw.text((MARGIN, y), "reward", font=font(12), fill=FAINT)
+    draw.text((MARGIN + 48, y - 2), value, font=font(15), fill=CURVE)
+    left = width - MARGIN - draw.textlength(axis, font(12))
+    draw.text((left, y), axis, font=font(12), fill=FAINT)
 
 
 def _chip(draw: ImageDraw.ImageDraw, right: float, y: float, success: bool) -> None:

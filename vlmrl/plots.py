@@ -1,4 +1,4 @@
-"""Line plots as inline SVG, drawn by a few pure functions: no plotting library, no script, no external file."""
+"""Line plots as inline SVG, drawn by a few pure functions: no library, no script, no external file."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def thin(points: Sequence[tuple[float, float]], limit: int = MAX_POINTS) -> list
 
 
 def smooth(points: Sequence[tuple[float, float]], share: float = 0.06) -> list[tuple[float, float]]:
-    """Return `points` with each y replaced by the mean of its neighbours, `share` of all points on both sides."""
+    """Return `points` with each y replaced by the mean of its neighbours, `share` of all points in all."""
     reach = round(share * len(points) / 2)
     smoothed = []
     for index, (x, _) in enumerate(points):
@@ -74,7 +74,7 @@ def line_plot(
 ) -> str:
     """Return an SVG element with axes, the curves smoothed over their faint originals, and their last values.
 
-    y_range: fixed limits of the y axis; None takes those of the points. percent: y in 0..1, shown as 0% to 100%.
+    y_range: fixed limits of the y axis; None takes those of the points. percent: y in 0..1, shown in %.
     """
     thinned = [(curve, thin(curve.points)) for curve in curves]
     everything = [point for _, points in thinned for point in points]
@@ -90,12 +90,11 @@ def line_plot(
             HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (min(max(y, y_low), y_high) - y_low) / y_span,
         )
 
-    parts = [
-        f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{html.escape(title, quote=True)}">'
-    ]
+    label = html.escape(title, quote=True)
+    parts = [f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">']
     parts += _axes(place, nice_ticks(x_low, x_high), nice_ticks(y_low, y_high, 4), x_label, percent)
     for curve, points in thinned:
-        parts += _curve(curve, points, place, percent, alone=len(curves) == 1)
+        parts += _curve(curve, points, place, percent, filled=len(curves) == 1 and y_low == 0)
     return "".join([*parts, "</svg>"])
 
 
@@ -128,7 +127,7 @@ def _axes(place, x_ticks, y_ticks, x_label: str, percent: bool) -> list[str]:  #
     return parts
 
 
-def _curve(curve: Curve, points, place, percent: bool, alone: bool) -> list[str]:  # type: ignore[no-untyped-def]
+def _curve(curve: Curve, points, place, percent: bool, filled: bool) -> list[str]:  # type: ignore[no-untyped-def]
     if not points:
         return []
     smoothed = smooth(points)
@@ -136,7 +135,7 @@ def _curve(curve: Curve, points, place, percent: bool, alone: bool) -> list[str]
     line = _path(placed)
     floor = HEIGHT - BOTTOM
     parts = []
-    if alone:
+    if filled:  # only from zero: an area says that its height means something
         area = f"{line}L{placed[-1][0]:.1f},{floor}L{placed[0][0]:.1f},{floor}Z"
         parts.append(f'<path class="area {curve.tone}" d="{area}"/>')
     if smoothed != points:

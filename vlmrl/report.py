@@ -16,6 +16,7 @@ from typing import Any
 
 from vlmrl import checkpoints, runs
 from vlmrl.errors import usage_error
+from vlmrl.page import page
 from vlmrl.plots import Curve, line_plot
 from vlmrl.progress import duration
 
@@ -124,7 +125,10 @@ def headline(metrics: Sequence[Mapping[str, Any]], evaluation: Mapping[str, Any]
     success = evaluation.get("success_rate", evaluation.get("success"))
     if isinstance(success, (int, float)) and not isinstance(success, bool):
         episodes = evaluation.get("episodes")
-        figures.append((f"success in {episodes} episodes" if episodes else "success", f"{success:.0%}"))
+        name = f"success in {episodes} episodes" if episodes else "success"
+        interval = evaluation.get("success_interval")
+        name += f" (95% between {interval[0]:.0%} and {interval[1]:.0%})" if interval else ""
+        figures.append((name, f"{success:.0%}"))
     else:
         known = [row["success"] for row in metrics if row.get("success") is not None]
         figures += [("success in training, last", f"{known[-1]:.0%}")] if known else []
@@ -148,14 +152,14 @@ def render_report(data: ReportData) -> str:
             _header(data),
             _figures(data.figures),
             _videos(data.videos),
-            _plots(data.metrics),
+            _plots(data.metrics, str(data.settings.get("reward", "vlm"))),
             _table("Evaluation", data.evaluation),
             _table("Settings", data.settings),
             _table("Versions", data.versions),
             _command(data.command),
         ]
     )
-    return _PAGE.replace("{title}", html.escape(goal)).replace("{style}", _STYLE).replace("{body}", body)
+    return page(goal, body)
 
 
 def _header(data: ReportData) -> str:
@@ -195,7 +199,7 @@ def _videos(videos: Sequence[tuple[str, Path]]) -> str:
     return f'<section><h2>The agent</h2><div class="pair">{"".join(figures)}</div></section>'
 
 
-def _plots(metrics: Sequence[Mapping[str, Any]]) -> str:
+def _plots(metrics: Sequence[Mapping[str, Any]], reward_name: str) -> str:
     def points(key: str) -> tuple[tuple[float, float], ...]:
         rows = [row for row in metrics if isinstance(row.get(key), (int, float))]
         return tuple((float(row["global_step"]), float(row[key])) for row in rows)
@@ -205,12 +209,9 @@ def _plots(metrics: Sequence[Mapping[str, Any]]) -> str:
     reward = Curve("VLM reward", points("vlm_reward"), "a")
     success = Curve("true success", points("success"), "b")
     env = Curve("env reward", points("env_reward"), "c")
+    kind = "Reward from the sentence" if reward_name == "vlm" else f"Reward of the control: {reward_name}"
     plots = [
-        (
-            "Reward from the sentence",
-            "per step; the only thing the agent is trained on",
-            line_plot([reward], title="Reward"),
-        ),
+        (kind, "per step; the only thing the agent is trained on", line_plot([reward], title=kind)),
         (
             "True success",
             "share of episodes, checked on the physics; the agent never sees it",
@@ -235,10 +236,15 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]
         elif isinstance(value, float):
             rows.append((prefix + key, f"{value:.6g}"))
         elif isinstance(value, (list, tuple)):
-            rows.append((prefix + key, ", ".join(map(str, value)) or "none"))
+            rows.append((prefix + key, ", ".join(map(_item, value)) or "none"))
         else:
             rows.append((prefix + key, "none" if value is None else str(value)))
     return rows
+
+
+def _item(value: Any) -> str:
+    is_pair = isinstance(value, (list, tuple)) and len(value) == 2
+    return f"{value[0]}={value[1]}" if is_pair else f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _table(title: str, content: Mapping[str, Any]) -> str:
@@ -254,59 +260,3 @@ def _table(title: str, content: Mapping[str, Any]) -> str:
 
 def _command(command: str) -> str:
     return f"<section><h2>Command</h2><pre>{html.escape(command)}</pre></section>" if command else ""
-
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:">
-<meta name="color-scheme" content="light dark"><style>{style}</style></head>
-<body><main>{body}</main></body></html>
-"""
-
-_STYLE = """
-:root{--paper:#fbfaf7;--card:#fff;--ink:#1c2027;--soft:#5d6470;--faint:#e4e2dc;--a:#2563c9;--b:#1f8a5b;--c:#a8621b}
-@media(prefers-color-scheme:dark){:root{--paper:#101318;--card:#171b22;--ink:#eceff4;--soft:#9aa3b2;--faint:#2a303a;
---a:#6fb0ff;--b:#5ccd92;--c:#e3a45c}}
-*{box-sizing:border-box}
-body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
-main{max-width:1080px;margin:0 auto;padding:56px 28px 72px}
-header{max-width:820px;margin-bottom:36px}
-.kicker{margin:0 0 14px;font-size:13px;letter-spacing:.06em;color:var(--soft)}
-h1{margin:0 0 14px;font:500 clamp(28px,4.4vw,46px)/1.16 "Iowan Old Style","Palatino Linotype",Palatino,Georgia,serif;
-text-wrap:balance}
-h1 q,header p q{quotes:"\\201C" "\\201D"}
-header p{margin:2px 0;color:var(--soft)}
-h2{margin:0 0 14px;font-size:20px;font-weight:600}
-section,details{margin-top:40px}
-.figures{display:flex;flex-wrap:wrap;gap:14px 44px;margin:0;padding:20px 0;border-block:1px solid var(--faint)}
-.figures dt{font-size:13px;color:var(--soft)}
-.figures dd{margin:0;font-size:26px;font-weight:600;font-variant-numeric:tabular-nums}
-.pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,400px),1fr));gap:20px}
-figure{margin:0;padding:16px;background:var(--card);border:1px solid var(--faint);border-radius:10px}
-figcaption{font-size:13.5px;color:var(--soft)}
-figcaption strong{color:var(--ink);font-size:15px}
-video{display:block;width:100%;border-radius:6px;background:#0f1219;margin-bottom:10px}
-svg.plot{display:block;width:100%;height:auto;margin-top:8px;font-size:12px;font-variant-numeric:tabular-nums}
-svg .grid{stroke:var(--faint)}
-svg .axis{stroke:var(--soft)}
-svg .tick,svg .label{fill:var(--soft)}
-svg .last{fill:var(--ink);font-size:13px;font-weight:600;paint-order:stroke;stroke:var(--card);stroke-width:4px}
-svg .a{--tone:var(--a)}svg .b{--tone:var(--b)}svg .c{--tone:var(--c)}
-svg .line{fill:none;stroke:var(--tone);stroke-width:2.2;stroke-linejoin:round;stroke-linecap:round}
-svg .raw{fill:none;stroke:var(--tone);stroke-width:1;opacity:.35}
-svg .area{fill:var(--tone);opacity:.08}
-svg .dot{fill:var(--tone);stroke:var(--card);stroke-width:1.5}
-svg .hit{fill:transparent}
-.empty{color:var(--soft)}
-summary{cursor:pointer;font-size:20px;font-weight:600}
-table{width:100%;margin-top:12px;border-collapse:collapse;font-size:14px}
-th,td{padding:6px 12px 6px 0;border-bottom:1px solid var(--faint);text-align:left;vertical-align:top;
-overflow-wrap:anywhere}
-th{width:34%;font-weight:400;color:var(--soft)}
-pre,td{font-family:ui-monospace,"SF Mono",Menlo,Consolas,monospace;font-size:13px}
-pre{margin:0;padding:14px 16px;background:var(--card);border:1px solid var(--faint);border-radius:8px;
-white-space:pre-wrap;overflow-wrap:anywhere}
-@media print{body{background:#fff}details>table{display:table}}
-""".replace("\n", "")

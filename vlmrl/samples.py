@@ -195,7 +195,7 @@ def _read_frame(path: Path) -> np.ndarray:
             if image.mode not in ("RGB", "P"):
                 got = f"{path} in mode {image.mode}"
                 raise usage_error("goal frame", got, "RGB", "convert it, as the env's frames are RGB")
-            return np.asarray(image.convert("RGB"))[None]
+            return np.array(image.convert("RGB"))[None]  # a copy: PIL's own memory is read-only
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         got = f"{path} ({error})"
         raise usage_error("goal frame", got, "a picture that can be read", "replace or remove it") from error

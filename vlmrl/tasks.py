@@ -185,7 +185,7 @@ def check_env(env_id: str) -> None:
     try:
         spec = gymnasium.spec(env_id)
     except Exception as error:  # gymnasium.error.* or the ImportError of a "module:Env-v0" id
-        close = difflib.get_close_matches(env_id, gymnasium.registry, n=1, cutoff=0.4)
+        close = difflib.get_close_matches(env_id, gymnasium.registry, n=1)
         remedy = f"did you mean {close[0]}?" if close else "install the package that registers it"
         raise usage_error("env", repr(env_id), f"a registered Gymnasium id ({error})", remedy) from error
     creator: Any = spec.entry_point

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -18,8 +18,8 @@ from vlmrl.progress import Progress
 from vlmrl.runs import RunFolder, default_run_path, read_config
 from vlmrl.tasks import Task, check_env, get_task
 
-RewardName = Literal["vlm", "constant", "random_encoder", "swapped_goal", "true"]
-REWARDS: tuple[RewardName, ...] = ("vlm", "constant", "random_encoder", "swapped_goal", "true")
+RewardName = Literal["vlm", "constant", "random_encoder", "swapped_goal", "true", "state_similarity"]
+REWARDS: tuple[RewardName, ...] = get_args(RewardName)
 RECENT = 100
 """Episodes over which the shown success is averaged."""
 
@@ -47,7 +47,8 @@ class TrainConfig:
     out: Path | None = None
     """Run folder, which must not exist; None makes runs/<task>-<seed>-<time>."""
     reward: RewardName = "vlm"
-    """vlm, or a control: constant, random_encoder, swapped_goal, true (the world's own reward)."""
+    """vlm, or a control: constant, random_encoder, swapped_goal, true (the world's own reward),
+    state_similarity (how true the goal's words are of the physics: what a perfect encoder would say)."""
     checkpoint_every: int = 100_000
     """Environment steps between checkpoints."""
     video: bool = True
@@ -90,7 +91,9 @@ def preset(task_name: str) -> TrainConfig:
         agent = PPOConfig(num_steps=32, learning_rate=1e-3, gamma=0.98, num_epochs=8, init_log_std=-0.5)
         return TrainConfig(task=task, agent=agent, total_steps=150_000)
     if task.name == "mountain_car":
-        agent = PPOConfig(num_steps=64, learning_rate=1e-3, gamma=0.99, num_epochs=8, sde=True, sde_sample_freq=16)
+        agent = PPOConfig(
+            num_steps=100, learning_rate=5e-4, gamma=0.998, gae_lambda=0.97, num_epochs=8, sde=True
+        )
         return TrainConfig(task=task, agent=agent, total_steps=300_000)
     agent = PPOConfig(
         num_steps=32, learning_rate=5e-4, gamma=0.97, num_epochs=6, num_minibatches=4, hidden_sizes=(256, 128),
@@ -112,10 +115,17 @@ def make_envs(task: Task, num_envs: int, *, horizon: int | None = None, renderer
     check_env(task.env_id)
     horizon = horizon or task.horizon
     if gymnasium.spec(task.env_id).vector_entry_point and task.env_id.startswith("vlmrl"):
-        options: dict[str, Any] = {**task.kwargs, "renderer": renderer, "camera": task.camera, "horizon": horizon}
+        options: dict[str, Any] = {
+            **task.kwargs,
+            "renderer": renderer,
+            "camera": task.camera,
+            "horizon": horizon,
+        }
         if task.render_size is not None:
             options["render_size"] = task.render_size
-        return gymnasium.make_vec(task.env_id, num_envs=num_envs, vectorization_mode="vector_entry_point", **options)
+        return gymnasium.make_vec(
+            task.env_id, num_envs=num_envs, vectorization_mode="vector_entry_point", **options
+        )
 
     def make() -> gymnasium.Env:
         env = gymnasium.make(task.env_id, render_mode="rgb_array", **task.kwargs)
@@ -124,14 +134,38 @@ def make_envs(task: Task, num_envs: int, *, horizon: int | None = None, renderer
     return SyncVectorEnv([make for _ in range(num_envs)], autoreset_mode=AutoresetMode.SAME_STEP)
 
 
-def make_reward(config: TrainConfig) -> Any:
-    """Make the reward model of a run; None stands for the world's own reward."""
+class StateSimilarity:
+    """The ceiling: how true the goal's words are of a World's states, read from the physics; a `RewardModel`."""
+
+    reads = "states"
+
+    def __init__(self, world: Any) -> None:
+        self._world = world
+
+    def compute_reward(self, batch: np.ndarray) -> Any:
+        """Return float32 (B,) in 0..1 of states (B, S)."""
+        import torch
+
+        return torch.as_tensor(self._world.similarity(batch), dtype=torch.float32)
+
+
+def make_reward(config: TrainConfig, envs: Any = None) -> Any:
+    """Make the reward model of a run; None stands for the world's own reward.
+
+    Raises: UsageError for state_similarity where envs are no World; what `load_encoder` raises.
+    """
     from vlmrl.rewards import ConstantReward, GoalBaselineReward, random_encoder_reward, swapped_goal
 
     task = config.task
     words = (list(task.goal), list(task.baseline), task.alpha)
     if config.reward == "true":
         return None
+    if config.reward == "state_similarity":
+        from vlmrl_envs.world import is_world
+
+        if not is_world(envs):
+            raise usage_error("reward", config.reward, "a World of vlmrl", "use --reward true")
+        return StateSimilarity(envs.unwrapped)
     if config.reward == "constant":
         from vlmrl_envs import WORLDS
 
@@ -150,7 +184,14 @@ def make_agent(config: TrainConfig, envs: Any) -> Any:
     from vlmrl.agents.ppo import PPO
 
     updates = -(-config.total_steps // (config.num_envs * config.agent.num_steps))
-    return PPO(envs.single_observation_space, envs.single_action_space, config.agent, config.num_envs, config.seed, updates)
+    return PPO(
+        envs.single_observation_space,
+        envs.single_action_space,
+        config.agent,
+        config.num_envs,
+        config.seed,
+        updates,
+    )
 
 
 def train(config: TrainConfig, on_progress: Callable[[Progress], None] | None = None) -> Run:
@@ -164,8 +205,8 @@ def train(config: TrainConfig, on_progress: Callable[[Progress], None] | None = 
 
     limit_threads()
     guard_import_order()
-    reward_model = make_reward(config)
     envs = make_envs(config.task, config.num_envs, renderer=config.renderer)
+    reward_model = make_reward(config, envs)
     agent = make_agent(config, envs)
     collector = Collector(envs, reward_model, config.agent.num_steps, fixed_horizon=config.task.horizon)
     out = config.out or default_run_path(config.task.name, config.seed)
@@ -215,13 +256,17 @@ def _loop(run: Run, collector: Any, on_progress: Callable[[Progress], None] | No
         _save(run, step, since_saved)
 
 
-def _row(progress: Progress, found: Any, losses: dict[str, float], seconds: float, frames: int) -> dict[str, Any]:
+def _row(
+    progress: Progress, found: Any, losses: dict[str, float], seconds: float, frames: int
+) -> dict[str, Any]:
     row: dict[str, Any] = {
         "vlm_reward": progress.vlm_reward, "env_reward": progress.env_reward, "success": progress.success,
         "env_return": float(np.mean(found.env_returns)) if found.env_returns else None,
         "seconds": seconds, "frames_scored": frames, "steps_per_s": progress.steps_per_s,
     }  # fmt: skip
-    return row | {f"time/{k}": v for k, v in found.seconds.items()} | {f"ppo/{k}": v for k, v in losses.items()}
+    return (
+        row | {f"time/{k}": v for k, v in found.seconds.items()} | {f"ppo/{k}": v for k, v in losses.items()}
+    )
 
 
 def _save(run: Run, step: int, rewards: list[float]) -> None:

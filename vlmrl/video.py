@@ -8,7 +8,7 @@ import os
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -40,7 +40,7 @@ class VideoWriter:
     def append(self, frame: np.ndarray) -> None:
         """Encode one frame, uint8 (H, W, 3), all of one size.
 
-        Raises: UsageError on other arrays; RuntimeError if ffmpeg cannot be run; OSError (disk full).
+        Raises: UsageError on other arrays; OSError if ffmpeg cannot be run or the disk is full.
         """
         check_frame(frame)
         if self._shape is None:
@@ -74,8 +74,7 @@ class VideoWriter:
                 output_params=["-crf", "20", "-preset", "veryfast", "-movflags", "+faststart"],
             )
         except (RuntimeError, OSError) as error:
-            text = f"ffmpeg cannot be run ({error}); `vlmrl doctor` says more"
-            raise RuntimeError(text) from error
+            raise OSError(f"ffmpeg cannot be run ({error}); `vlmrl doctor` says more") from error
 
     def close(self) -> None:
         """Finish the file and give it its name; a writer without frames leaves nothing."""
@@ -92,7 +91,7 @@ class VideoWriter:
             self._writer = None
         self._temporary.unlink(missing_ok=True)
 
-    def __enter__(self) -> VideoWriter:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
@@ -100,7 +99,7 @@ class VideoWriter:
 
 
 class RolloutVideo(VideoWriter):
-    """Streams an episode with the goal above each frame and its reward curve below."""
+    """Streams an episode with the goal and the reward curve drawn above each frame."""
 
     def __init__(
         self,

@@ -54,7 +54,9 @@ class BatchedWorld(VectorEnv):
         if num_envs < 1:
             raise world_error("num_envs", num_envs, "an integer >= 1", "ask for at least one world")
         if horizon is not None and horizon < 1:
-            raise world_error("horizon", horizon, "an integer >= 1", "leave it out for the world's own horizon")
+            raise world_error(
+                "horizon", horizon, "an integer >= 1", "leave it out for the world's own horizon"
+            )
         if render_mode not in (None, "rgb_array"):
             raise world_error("render_mode", render_mode, "None or 'rgb_array'", "worlds draw arrays only")
         if camera is not None and camera not in rules.cameras:
@@ -115,7 +117,7 @@ class BatchedWorld(VectorEnv):
         where an episode ended, `is_success`, `env_return` (in `final_info` under SAME_STEP) and `final_obs`.
         """
         late = self.autoreset_mode == AutoresetMode.NEXT_STEP
-        asleep = self._ended if late else np.zeros(self.num_envs, bool)
+        asleep = self._ended.copy() if late else np.zeros(self.num_envs, bool)
         if self.autoreset_mode == AutoresetMode.DISABLED and self._ended.any():
             raise world_error("step", f"ended worlds {np.flatnonzero(self._ended).tolist()}", "running worlds",
                               "call reset(options={'reset_mask': ended}) first")  # fmt: skip
@@ -167,7 +169,9 @@ class BatchedWorld(VectorEnv):
             raise world_error("states", states.shape, f"shape {expected}", "pass rows of get_states()")
         if not np.isfinite(states).all():
             rows = np.flatnonzero(~np.isfinite(states).all(axis=1))
-            raise world_error("states", f"non-finite rows {rows[:5].tolist()}", "finite numbers", "drop these rows")
+            raise world_error(
+                "states", f"non-finite rows {rows[:5].tolist()}", "finite numbers", "drop these rows"
+            )
         qpos, qvel = self.rules.split(states)
         self._batch.bind("time")[:] = states[:, 0]
         self._batch.bind("qpos")[:] = qpos
@@ -189,6 +193,10 @@ class BatchedWorld(VectorEnv):
     def success(self, states: np.ndarray) -> np.ndarray:
         """Tell on which states (B, S) the goal holds, bool (B,)."""
         return self.rules.success(states)
+
+    def similarity(self, states: np.ndarray) -> np.ndarray:
+        """Return how true the goal's words are of states (B, S), float (B,) in 0..1, from the physics."""
+        return self.rules.similarity(states)
 
     def sample_states(self, rng: np.random.Generator, n: int) -> np.ndarray:
         """Draw n varied states (n, S)."""
@@ -239,6 +247,11 @@ class BatchedWorld(VectorEnv):
         final = np.full(self.num_envs, None, object)
         for i in np.flatnonzero(ended):
             final[i] = observations[i]
-        infos |= {"final_obs": final, "_final_obs": ended.copy(), "final_info": end, "_final_info": ended.copy()}
+        infos |= {
+            "final_obs": final,
+            "_final_obs": ended.copy(),
+            "final_info": end,
+            "_final_info": ended.copy(),
+        }
         self._start(np.flatnonzero(ended))
         return np.where(ended[:, None], self.rules.observe(self.get_states()), observations)

@@ -85,7 +85,11 @@ class Grammar:
             terms.append(term)
         joined = phrases[0]
         for phrase in phrases[1:]:
-            joined += str(rng.choice([", ", " and ", " with "] if phrase.startswith(("its", "both")) else [", ", " and "]))
+            joined += str(
+                rng.choice(
+                    [", ", " and ", " with "] if phrase.startswith(("its", "both")) else [", ", " and "]
+                )
+            )
             joined += phrase
         return Sentence(f"{rng.choice(self.subjects)} {joined}", tuple(terms))
 
@@ -107,7 +111,9 @@ class Grammar:
             groups.add(self.facts[chosen[-1]].group)
         return self.say(rng, chosen)
 
-    def describe(self, degrees: np.ndarray, rng: np.random.Generator | None = None, count: int = 8) -> list[Caption]:
+    def describe(
+        self, degrees: np.ndarray, rng: np.random.Generator | None = None, count: int = 8
+    ) -> list[Caption]:
         """Write captions of one state whose facts hold to degrees (F,), the truest facts first, with degree words."""
         rng = rng or np.random.default_rng(0)
         captions = []

@@ -106,5 +106,9 @@ class WorldRules(ABC):
         """Return the degrees (B, F), 0..1, to which the facts of the world's grammar hold on states (B, S)."""
 
     @abstractmethod
+    def similarity(self, states: np.ndarray) -> np.ndarray:
+        """Return how true the goal's own words are of states, float (B,) in 0..1: the ceiling of any encoder."""
+
+    @abstractmethod
     def describe(self, state: np.ndarray) -> list[Caption]:
         """Write graded captions of one state (S,) from the physics."""

@@ -34,7 +34,10 @@ class SingleWorld(gymnasium.Env):
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Advance one env step with an action (A,) in [-1, 1]; the reward is the world's own graded progress."""
         observations, rewards, terminated, truncated, infos = self.worlds.step(np.asarray(action)[None])
-        info: dict[str, Any] = {"state": infos["states_before_reset"][0], "success": bool(infos["success"][0])}
+        info: dict[str, Any] = {
+            "state": infos["states_before_reset"][0],
+            "success": bool(infos["success"][0]),
+        }
         if truncated[0]:
             info |= {"is_success": bool(infos["is_success"][0]), "env_return": float(infos["env_return"][0])}
         return observations[0], float(rewards[0]), bool(terminated[0]), bool(truncated[0]), info

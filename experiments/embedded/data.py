@@ -49,7 +49,9 @@ def vary(model: mujoco.MjModel, camera: str, rng: np.random.Generator) -> mujoco
     model.vis.headlight.diffuse[:] = rng.uniform(0.2, 0.6)
     if model.nlight:
         model.light_dir[:] += rng.normal(0.0, 0.25, model.light_dir.shape)
-    model.geom_rgba[:, :3] = np.clip(model.geom_rgba[:, :3] * rng.uniform(0.75, 1.2, (1, 3)) + rng.normal(0, 0.05, (model.ngeom, 3)), 0, 1)
+    model.geom_rgba[:, :3] = np.clip(
+        model.geom_rgba[:, :3] * rng.uniform(0.75, 1.2, (1, 3)) + rng.normal(0, 0.05, (model.ngeom, 3)), 0, 1
+    )
     model.mat_rgba[:, :3] = np.clip(model.mat_rgba[:, :3] * rng.uniform(0.75, 1.2, (1, 3)), 0, 1)
     return model
 
@@ -75,7 +77,9 @@ def shrink(frames: np.ndarray) -> np.ndarray:
     """Squash frames (n, H, W, 3) to 64 x 64, antialiased bicubic as the encoder does."""
     if frames.shape[1:3] == (SIZE, SIZE):
         return frames
-    return np.stack([np.asarray(Image.fromarray(f).resize((SIZE, SIZE), Image.Resampling.BICUBIC)) for f in frames])
+    return np.stack(
+        [np.asarray(Image.fromarray(f).resize((SIZE, SIZE), Image.Resampling.BICUBIC)) for f in frames]
+    )
 
 
 def gymnasium_cartpole(n: int) -> Callable:

@@ -51,7 +51,11 @@ class Frames:
     def draw(self, rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
         """Draw n frames and their degrees."""
         counts = rng.multinomial(n, self._weights)
-        parts = [(f[i], d[i]) for (f, d), c in zip(self.train, counts, strict=True) for i in [rng.integers(len(f), size=c)]]
+        parts = [
+            (f[i], d[i])
+            for (f, d), c in zip(self.train, counts, strict=True)
+            for i in [rng.integers(len(f), size=c)]
+        ]
         return np.concatenate([f for f, _ in parts]), np.concatenate([d for _, d in parts])
 
 
@@ -145,7 +149,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("data/embedded"))
     parser.add_argument("--out", type=Path, default=Path("data/embedded/model"))
     parser.add_argument("--steps", type=int, default=14000)
-    parser.add_argument("--minutes", type=float, default=0, help="stop (with the schedule done) after so long; 0: by steps")
+    parser.add_argument(
+        "--minutes", type=float, default=0, help="stop (with the schedule done) after so long; 0: by steps"
+    )
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--captions", type=int, default=96)
     parser.add_argument("--lr", type=float, default=2e-3)
@@ -172,7 +178,9 @@ def main() -> None:
         if progress >= 1:
             break
         for group in optimizer.param_groups:
-            group["lr"] = args.lr * min(1.0, (step + 1) / 300) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * progress)))
+            group["lr"] = (
+                args.lr * min(1.0, (step + 1) / 300) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * progress)))
+            )
         rng = np.random.default_rng([args.seed, step])
         frames, texts, truth, same = draw_batch(data, rng, args.batch, args.captions)
         x = to_input(frames, torch.Generator().manual_seed(args.seed * 1_000_003 + step))
@@ -196,7 +204,9 @@ def main() -> None:
             print(f"step {step} loss {loss.item():.4f} scale {model.logit_scale.exp().item():.1f} "
                   f"bias {model.logit_bias.item():.2f} {rate:.0f} frames/s {progress:.0%}", flush=True)  # fmt: skip
         if step % 1000 == 0:
-            print(json.dumps({k: round(v, 3) for k, v in validate(model, tokenizer, data).items()}), flush=True)
+            print(
+                json.dumps({k: round(v, 3) for k, v in validate(model, tokenizer, data).items()}), flush=True
+            )
             _save(model, optimizer, step, state)
             export(model, args.out)
     print(json.dumps({k: round(v, 3) for k, v in validate(model, tokenizer, data).items()}), flush=True)

@@ -17,11 +17,10 @@ MAX_NOISE = 0.1  # ... and move them by at most this part of their spread, on av
 
 
 def fold(tower: nn.Module) -> None:
-    """Rewrite an open_clip ModifiedResNet in place to compute the same with less; others stay.
+    """Rewrite an open_clip ModifiedResNet in place so that it computes the same with less.
 
-    """Rewrite an open_clip ModifiedResNet in place, to compute the same with less; leave other towers as they are.
-
-    token, computes that one query only.
+    Batch normalisations go into the convolutions before them. The attention pool, of which open_clip keeps
+    one token, computes that one query only. Other towers are left as they are.
     """
     from open_clip.modified_resnet import AttentionPool2d, ModifiedResNet
 

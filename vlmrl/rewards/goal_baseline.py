@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -137,7 +138,7 @@ def prompts(name: str, texts: str | Sequence[str]) -> list[str]:
     Raises:
         UsageError: no prompt, or an empty one.
     """
-    listed = [texts] if isinstance(texts, str) else list(texts)
+    listed: list[Any] = list(texts) if isinstance(texts, list | tuple) else [texts]
     if not listed:
         raise usage_error(
             name, "an empty list", "a sentence or a list of sentences", "say what a frame shows"

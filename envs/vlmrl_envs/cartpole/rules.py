@@ -29,7 +29,9 @@ class CartPole(WorldRules):
 
     def build_model(self) -> mujoco.MjModel:
         """Load the package's own MJCF."""
-        return mujoco.MjModel.from_xml_string(resources.files(__package__).joinpath("cartpole.xml").read_text())
+        return mujoco.MjModel.from_xml_string(
+            resources.files(__package__).joinpath("cartpole.xml").read_text()
+        )
 
     def observe(self, states: np.ndarray) -> np.ndarray:
         """Return float32 (B, 5): x, cos, sin, x speed, angular speed."""
@@ -67,6 +69,10 @@ class CartPole(WorldRules):
         from vlmrl_envs.cartpole.captions import degrees
 
         return degrees(*self.split(states)[0].T)
+
+    def similarity(self, states: np.ndarray) -> np.ndarray:
+        """Return the degree of the grammar's first fact, the goal's, float (B,)."""
+        return self.fact_degrees(states)[:, 0]
 
     def describe(self, state: np.ndarray) -> list[Caption]:
         """Write graded captions of one state (S,)."""

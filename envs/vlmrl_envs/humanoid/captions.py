@@ -55,6 +55,13 @@ GRAMMAR = Grammar(
 )  # fmt: skip
 
 
+POSE_FACTS = {
+    "kneeling": "kneeling", "lotus": "lotus", "standing": "standing", "arms_raised": "standing_raised",
+    "splits": "splits", "hands_on_hips": "standing_hips", "arms_crossed": "standing_crossed", "one_leg": "one_leg",
+}  # fmt: skip
+"""The fact that says each of the eight poses."""
+
+
 def degrees(b: Body) -> np.ndarray:
     """Return the facts' degrees (B, 29)."""
     up, butt, head = b.up[:, 2], b.z("butt"), b.z("head")
@@ -113,7 +120,9 @@ def describe(body: Body, qpos: np.ndarray) -> list[Caption]:
 def _arms(b: Body) -> dict[str, np.ndarray]:
     """Return the degrees of what the arms do, each arm in the torso's own frame."""
     sideways = np.cross(b.up, b.forward)
-    each: dict[str, list[np.ndarray]] = {k: [] for k in ("raised", "sideways", "forward", "on_hips", "crossed", "hanging")}
+    each: dict[str, list[np.ndarray]] = {
+        k: [] for k in ("raised", "sideways", "forward", "on_hips", "crossed", "hanging")
+    }
     for side, sign in (("right", -1.0), ("left", 1.0)):
         hand = b.parts[f"{side}_hand"] - b.parts["torso"]
         elbow = b.parts[f"{side}_elbow"] - b.parts["torso"]
@@ -122,8 +131,12 @@ def _arms(b: Body) -> dict[str, np.ndarray]:
         each["raised"].append(ramp(high, -0.3, 0.45))
         each["sideways"].append(ramp(out, 0.25, 0.7) * ramp(np.abs(high - 0.05), 0.5, 0.15))
         each["forward"].append(ramp(ahead, 0.15, 0.55) * ramp(np.abs(high), 0.5, 0.15))
-        each["on_hips"].append(ramp(np.hypot(np.hypot(ahead, out - 0.17), high + 0.27), 0.6, 0.1) * ramp(elbow_out, 0.1, 0.26))
-        each["crossed"].append(ramp(out, 0.35, -0.05) * ramp(ahead, -0.1, 0.15) * ramp(np.abs(high - 0.03), 0.45, 0.12))
+        each["on_hips"].append(
+            ramp(np.hypot(np.hypot(ahead, out - 0.17), high + 0.27), 0.6, 0.1) * ramp(elbow_out, 0.1, 0.26)
+        )
+        each["crossed"].append(
+            ramp(out, 0.35, -0.05) * ramp(ahead, -0.1, 0.15) * ramp(np.abs(high - 0.03), 0.45, 0.12)
+        )
         each["hanging"].append(ramp(high, -0.1, -0.45) * ramp(np.hypot(ahead, out - 0.25), 0.5, 0.15))
     found = {name: np.minimum(*pair) for name, pair in each.items()}
     raised = each["raised"]

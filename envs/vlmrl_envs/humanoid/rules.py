@@ -78,6 +78,13 @@ class Humanoid(WorldRules):
 
         return degrees(self.read_body(self.split(states)[0]))
 
+    def similarity(self, states: np.ndarray) -> np.ndarray:
+        """Return the degree of the pose's fact in `captions.GRAMMAR`, float (B,)."""
+        from vlmrl_envs.humanoid.captions import GRAMMAR, POSE_FACTS
+
+        names = [fact.name for fact in GRAMMAR.facts]
+        return self.fact_degrees(states)[:, names.index(POSE_FACTS[self.pose])]
+
     def describe(self, state: np.ndarray) -> list[Caption]:
         """Write graded captions of one state (S,)."""
         from vlmrl_envs.humanoid.captions import describe

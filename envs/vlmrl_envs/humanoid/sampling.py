@@ -135,7 +135,9 @@ def _draw(model: mujoco.MjModel, rng: np.random.Generator) -> np.ndarray:
         qpos[7:] = rng.uniform(low, high)
     qpos[7:] += rng.normal(0.0, np.deg2rad(rng.choice([3.0, 8.0, 16.0])), model.nq - 7)
     tilt = rng.normal(0.0, np.deg2rad(rng.choice([4.0, 12.0, 40.0], p=[0.6, 0.25, 0.15])), 2)
-    yaw = rng.choice([rng.normal(0.0, 0.15), rng.normal(0.0, 0.6), rng.uniform(-np.pi, np.pi)], p=[0.6, 0.25, 0.15])
+    yaw = rng.choice(
+        [rng.normal(0.0, 0.15), rng.normal(0.0, 0.6), rng.uniform(-np.pi, np.pi)], p=[0.6, 0.25, 0.15]
+    )
     turn = np.zeros(4)
     mujoco.mju_euler2Quat(turn, np.array([yaw, tilt[0], tilt[1]]), "ZYX")
     root = np.zeros(4)

@@ -46,7 +46,11 @@ def _kneeling(b: Body) -> list[np.ndarray]:
     heading = b.forward[:, :2] / np.maximum(np.linalg.norm(b.forward[:, :2], axis=1, keepdims=True), 1e-6)
     for side in ("right", "left"):
         behind = ((b.parts[f"{side}_knee"] - b.parts[f"{side}_foot"])[:, :2] * heading).sum(axis=1)
-        checks += [_most(b.z(f"{side}_knee"), 0.16, 0.4), _most(b.z(f"{side}_foot"), 0.25, 0.5), _least(behind, 0.15, 0.4)]
+        checks += [
+            _most(b.z(f"{side}_knee"), 0.16, 0.4),
+            _most(b.z(f"{side}_foot"), 0.25, 0.5),
+            _least(behind, 0.15, 0.4),
+        ]
         checks += [_least(b.z(f"{side}_hand"), 0.15, 0.3)]
     return checks
 
@@ -95,7 +99,13 @@ def _hands_on_hips(b: Body) -> list[np.ndarray]:
     for side in ("right", "left"):
         checks += [_most(b.distance(f"{side}_hand", "lwaist"), 0.3, 0.4)]
         checks += [_least(b.flat(f"{side}_elbow", "torso"), 0.27, 0.2)]
-        checks += [_most(b.distance(f"{side}_hand", f"{side}_hip") - b.distance(f"{side}_hand", f"{_other(side)}_hip"), 0, 0.2)]
+        checks += [
+            _most(
+                b.distance(f"{side}_hand", f"{side}_hip") - b.distance(f"{side}_hand", f"{_other(side)}_hip"),
+                0,
+                0.2,
+            )
+        ]
     return checks
 
 

@@ -17,8 +17,8 @@ HEIGHT = np.polynomial.Polynomial.fit(_GRID, 0.45 * np.sin(3 * _GRID) + 0.55, 4)
 """Height of the road over x, metres."""
 PITCH = np.polynomial.Polynomial.fit(_GRID, np.arctan(HEIGHT.deriv()(_GRID)), 4).convert()
 """Slope of the road over x, radians: a quartic near to the hill's own slope, for the looks."""
-ENGINE = 0.6
-"""Largest engine force, newtons on a 0.25 kg car: about half of what the steepest slope asks for."""
+ENGINE = 1.1
+"""Largest engine force, newtons on a 0.25 kg car: 0.6 of what the steepest slope asks for, as in Gymnasium."""
 MASS = 0.25
 
 

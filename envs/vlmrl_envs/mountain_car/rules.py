@@ -64,6 +64,10 @@ class MountainCar(WorldRules):
 
         return degrees(self.split(states)[0][:, 0])
 
+    def similarity(self, states: np.ndarray) -> np.ndarray:
+        """Return the degree of the grammar's first fact, the goal's, float (B,)."""
+        return self.fact_degrees(states)[:, 0]
+
     def describe(self, state: np.ndarray) -> list[Caption]:
         """Write graded captions of one state (S,)."""
         from vlmrl_envs.mountain_car.captions import describe

@@ -41,7 +41,12 @@ class WarpRenderer:
     """
 
     def __init__(
-        self, model: mujoco.MjModel, camera: str, size: tuple[int, int], device: str = "cpu", num_threads: int = 0
+        self,
+        model: mujoco.MjModel,
+        camera: str,
+        size: tuple[int, int],
+        device: str = "cpu",
+        num_threads: int = 0,
     ) -> None:
         warp, _ = import_warp()
         if not (device == "cpu" or (device.startswith("cuda") and warp.is_cuda_available())):
@@ -78,7 +83,9 @@ class WarpRenderer:
 class _Context:
     """One render context: its own data and buffers, drawing `batch` worlds a call."""
 
-    def __init__(self, model: mujoco.MjModel, camera: str, size: tuple[int, int], batch: int, device: str) -> None:
+    def __init__(
+        self, model: mujoco.MjModel, camera: str, size: tuple[int, int], batch: int, device: str
+    ) -> None:
         self._warp, self._mjw = import_warp()
         self.batch = batch
         self._device = device

@@ -1,0 +1,141 @@
+"""What the experiments with the JAX agent share: conditions, seeds, a book of results that resumes, a table.
+
+A row of `experiments/results/<name>.json` is one training run: its condition, seed and sentence, the success over
+100 fresh episodes at each horizon by the world's own check, what it cost, and on which hardware and commit.
+The checkpoint judged is the last one; nothing is chosen or stopped by success.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vlmrl.checkpoints import replace_file
+from vlmrl.evaluation import evaluate, record_video
+from vlmrl.progress import ProgressPrinter
+from vlmrl.runs import versions
+from vlmrl.runtime import cores
+from vlmrl.training import TrainConfig, load_run, preset, train
+
+RESULTS = Path(__file__).parent / "results"
+CONDITIONS = ("vlm", "state_similarity", "constant", "random_encoder", "swapped_goal")
+"""The reward, the ceiling, and three controls that must fail."""
+
+
+def provenance() -> dict[str, Any]:
+    """Return hardware, commit and versions, as every row carries them."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
+    models = [line.split(":")[1].strip() for line in _cpu_lines() if line.startswith("model name")]
+    wanted = ("python", "numpy", "torch", "jax", "mujoco", "mujoco-warp", "gymnasium", "open_clip_torch")
+    return {
+        "hardware": {"cpu": models[0] if models else platform.processor(), "cores": cores(), "gpu": None},
+        "commit": commit or None,
+        "versions": {k: v for k, v in versions().items() if k in wanted},
+    }
+
+
+def _cpu_lines() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text().splitlines() if path.exists() else []
+
+
+class Book:
+    """A JSON list of rows on disk, kept whole whatever is killed when."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
+
+    def has(self, **keys: Any) -> bool:
+        """Tell whether a row with these values is there."""
+        return any(all(row.get(k) == v for k, v in keys.items()) for row in self.rows)
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Append a row and write the file anew, atomically."""
+        self.rows.append(row)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(self.path, (json.dumps(self.rows, indent=1) + "\n").encode())
+
+
+def run_one(config: TrainConfig, horizons: Sequence[int], episodes: int, video: Path | None) -> dict[str, Any]:
+    """Train once, judge the last checkpoint at each horizon; return the row."""
+    printer = ProgressPrinter(every_s=10)
+    started = time.perf_counter()
+    run = train(config, printer)
+    seconds = time.perf_counter() - started
+    printer.close()
+    rows = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+    run = load_run(run.path)
+    judged = {str(h): evaluate(run, episodes, horizon=h) for h in horizons}
+    if video is not None:
+        video.parent.mkdir(parents=True, exist_ok=True)
+        record_video(run, video, horizon=max(horizons), caption=f"{config.reward}, seed {config.seed}", overwrite=True)
+    return {
+        "task": config.task.name,
+        "condition": config.reward,
+        "encoder": config.encoder,
+        "goal": list(config.task.goal),
+        "baseline": list(config.task.baseline),
+        "alpha": config.task.alpha,
+        "seed": config.seed,
+        "env_steps": rows[-1]["global_step"],
+        "frames_scored": rows[-1]["frames_scored"],
+        "wall_seconds": round(seconds, 1),
+        "success": {h: found["success"] for h, found in judged.items()},
+        "steps_at_goal": {h: round(found["steps_at_goal"], 4) for h, found in judged.items()},
+        "episodes": episodes,
+        "date": time.strftime("%Y-%m-%d"),
+        **provenance(),
+    }
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Return a Markdown table: one line for each condition, seeds side by side."""
+    horizons = list(rows[0]["success"])
+    head = ["condition", "seeds", *(f"success, {h} steps" for h in horizons), "env steps", "minutes (median)"]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for condition in dict.fromkeys(row["condition"] for row in rows):
+        mine = sorted((r for r in rows if r["condition"] == condition), key=lambda r: r["seed"])
+        cells = [condition, ", ".join(str(r["seed"]) for r in mine)]
+        cells += [" / ".join(f"{r['success'][h]:.0%}" for r in mine) for h in horizons]
+        cells += [f"{mine[0]['env_steps']:,}", f"{np.median([r['wall_seconds'] for r in mine]) / 60:.1f}"]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def main(task_name: str, horizons: Sequence[int], claim: str) -> None:
+    """Run the conditions and seeds of one task that are not in the book yet, and write its table."""
+    parser = argparse.ArgumentParser(description=claim)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--conditions", nargs="+", default=list(CONDITIONS), choices=CONDITIONS)
+    parser.add_argument("--episodes", type=int, default=100)
+    parser.add_argument("--runs", type=Path, default=Path("runs") / "experiments", help="where run folders go")
+    parser.add_argument("--results", type=Path, default=RESULTS / f"{task_name}.json")
+    parser.add_argument("--total-steps", type=int, help="for a quick try; use --results with it")
+    args = parser.parse_args()
+    book = Book(args.results)
+    for condition in args.conditions:
+        for seed in args.seeds:
+            if book.has(condition=condition, seed=seed):
+                continue
+            out = args.runs / f"{task_name}-{condition}-{seed}"
+            shutil.rmtree(out, ignore_errors=True)  # what a stopped sitting left half done
+            config = replace(preset(task_name), reward=condition, seed=seed, out=out)
+            if args.total_steps:
+                config = replace(config, total_steps=args.total_steps)
+            print(f"{task_name}: {condition}, seed {seed}", flush=True)
+            book.add(run_one(config, horizons, args.episodes, args.runs / "videos" / f"{out.name}.mp4"))
+            args.results.with_suffix(".md").write_text(f"{claim}\n\n{table(book.rows)}")
+    if book.rows:
+        print(table(book.rows))
