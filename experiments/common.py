@@ -68,7 +68,9 @@ class Book:
         replace_file(self.path, (json.dumps(self.rows, indent=1) + "\n").encode())
 
 
-def run_one(config: TrainConfig, horizons: Sequence[int], episodes: int, video: Path | None) -> dict[str, Any]:
+def run_one(
+    config: TrainConfig, horizons: Sequence[int], episodes: int, video: Path | None
+) -> dict[str, Any]:
     """Train once, judge the last checkpoint at each horizon; return the row."""
     printer = ProgressPrinter(every_s=10)
     started = time.perf_counter()
@@ -80,7 +82,9 @@ def run_one(config: TrainConfig, horizons: Sequence[int], episodes: int, video: 
     judged = {str(h): evaluate(run, episodes, horizon=h) for h in horizons}
     if video is not None:
         video.parent.mkdir(parents=True, exist_ok=True)
-        record_video(run, video, horizon=max(horizons), caption=f"{config.reward}, seed {config.seed}", overwrite=True)
+        record_video(
+            run, video, horizon=max(horizons), caption=f"{config.reward}, seed {config.seed}", overwrite=True
+        )
     return {
         "task": config.task.name,
         "condition": config.reward,
@@ -120,7 +124,9 @@ def main(task_name: str, horizons: Sequence[int], claim: str) -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--conditions", nargs="+", default=list(CONDITIONS), choices=CONDITIONS)
     parser.add_argument("--episodes", type=int, default=100)
-    parser.add_argument("--runs", type=Path, default=Path("runs") / "experiments", help="where run folders go")
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs") / "experiments", help="where run folders go"
+    )
     parser.add_argument("--results", type=Path, default=RESULTS / f"{task_name}.json")
     parser.add_argument("--total-steps", type=int, help="for a quick try; use --results with it")
     args = parser.parse_args()

@@ -1,6 +1,6 @@
 """`make demo`: cart-pole from a sentence, with before and after videos, a plot and one HTML page.
 
-    python -m experiments.demo            # about two minutes on two CPU cores
+python -m experiments.demo            # about two minutes on two CPU cores
 """
 
 from __future__ import annotations
@@ -32,8 +32,12 @@ def main() -> None:
     finish(run, out)
     page = report.write_run_report(out, evaluation=judged)
     low, high = judged["success_interval"]
-    print(f"\nJudged by the physics, not by the reward: {judged['success']:.0%} of {judged['episodes']} fresh episodes")
-    print(f"kept the pole upright (95% interval {low:.0%} to {high:.0%}); {time.perf_counter() - started:.0f} s in all.")
+    print(
+        f"\nJudged by the physics, not by the reward: {judged['success']:.0%} of {judged['episodes']} fresh episodes"
+    )
+    print(
+        f"kept the pole upright (95% interval {low:.0%} to {high:.0%}); {time.perf_counter() - started:.0f} s in all."
+    )
     print("\nSee for yourself:")
     for path in (page, out / "videos" / "before.mp4", out / "videos" / "after.mp4"):
         print(f"  {Path(path).resolve()}")

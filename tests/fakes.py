@@ -313,6 +313,9 @@ class FakeWorld(VectorEnv):
     def success(self, states: np.ndarray) -> np.ndarray:
         return states[:, 2] >= 3
 
+    def similarity(self, states: np.ndarray) -> np.ndarray:
+        return np.minimum(states[:, 2] / 3, 1.0)
+
     def sample_states(self, rng: np.random.Generator, n: int) -> np.ndarray:
         return rng.integers(0, 4, (n, 3)).astype(np.float64)
 

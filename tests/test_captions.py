@@ -64,7 +64,9 @@ def test_sampling_repeats_and_holds_goals_and_others(name: str) -> None:
 
 def test_similarity_rises_along_the_way_from_standing_to_kneeling() -> None:
     rules = RULES["humanoid"]
-    ends = [sampling.template(rules.model, legs, ("hanging", "hanging")) for legs in ("standing", "kneel_tall")]
+    ends = [
+        sampling.template(rules.model, legs, ("hanging", "hanging")) for legs in ("standing", "kneel_tall")
+    ]
     way = np.stack([(1 - t) * ends[0] + t * ends[1] for t in np.linspace(0, 1, 9)])
     similarity = rules.similarity(rules.join(sampling.FloorSetter(rules.model)(way), np.zeros((9, rules.nv))))
     assert similarity[0] < 0.1 and similarity[-1] > 0.9 and (np.diff(similarity) > -1e-9).all()
@@ -97,5 +99,7 @@ def test_success_and_captions_do_not_know_each_other() -> None:
         for file, other in (("success.py", "captions"), ("captions.py", "success")):
             tree = ast.parse((folder / world / file).read_text())
             names = [getattr(n, "module", "") or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
-            names += [a.name for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom) for a in n.names]
+            names += [
+                a.name for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom) for a in n.names
+            ]
             assert not any(other in name for name in names), (world, file)

@@ -19,7 +19,9 @@ IDS = ["vlmrl/CartPole-v0", "vlmrl/MountainCar-v0", "vlmrl/Humanoid-v0"]
 
 @pytest.fixture(scope="module", params=IDS)
 def world(request):
-    return gymnasium.make_vec(request.param, num_envs=2, vectorization_mode="vector_entry_point", render_mode="rgb_array")
+    return gymnasium.make_vec(
+        request.param, num_envs=2, vectorization_mode="vector_entry_point", render_mode="rgb_array"
+    )
 
 
 def test_frames_differ_where_states_differ_and_none_is_blank(world) -> None:
@@ -56,7 +58,12 @@ def test_blank_frames_are_seen() -> None:
 
 @pytest.mark.parametrize(
     ("kwargs", "words"),
-    [({"name": "raster"}, "warp"), ({"size": (4, 64)}, "8..4096"), ({"device": "cuda:7"}, "cpu"), ({"device": "tpu"}, "cpu")],
+    [
+        ({"name": "raster"}, "warp"),
+        ({"size": (4, 64)}, "8..4096"),
+        ({"device": "cuda:7"}, "cpu"),
+        ({"device": "tpu"}, "cpu"),
+    ],
 )
 def test_bad_input(world, kwargs: dict, words: str) -> None:
     options = {"name": "warp", "model": world.rules.model, "camera": world.camera, "size": (64, 64), **kwargs}

@@ -95,7 +95,9 @@ def test_same_step_reports_the_end_and_starts_anew() -> None:
         assert not terminated.any() and truncated.all() == (step == 2)
     np.testing.assert_allclose(infos["final_info"]["env_return"], total)
     assert infos["final_info"]["_is_success"].all()
-    assert np.abs(infos["states_before_reset"][:, 0] - 0.06).max() < 1e-9, "the time of the last step, not of the reset"
+    assert np.abs(infos["states_before_reset"][:, 0] - 0.06).max() < 1e-9, (
+        "the time of the last step, not of the reset"
+    )
     assert (world.get_states()[:, 0] == 0).all()
 
 

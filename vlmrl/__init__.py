@@ -33,7 +33,10 @@ _HOMES = {
     "VLMVectorReward": "vector", "VLMRewardWrapper": "wrappers",
 }  # fmt: skip
 
-__all__ = ["__version__", *_HOMES]  # noqa: PLE0604
+__all__ = [
+    "Encoder", "GoalBaselineReward", "RewardModel", "Run", "Task", "TrainConfig", "VLMRewardWrapper", "VLMVectorReward",
+    "__version__", "goal_baseline_reward", "load_encoder", "load_run", "train",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -84,6 +84,7 @@ class Collector:
         """
         if self._obs is None:
             self.reset(0)
+        assert self._obs is not None
         steps: list[dict[str, np.ndarray]] = []
         out = Collected(rollout=None, env_rewards=np.zeros(0))  # type: ignore[arg-type]
         seconds = {"act": 0.0, "step": 0.0, "score": 0.0}

@@ -128,7 +128,8 @@ def make_envs(task: Task, num_envs: int, *, horizon: int | None = None, renderer
         )
 
     def make() -> gymnasium.Env:
-        env = gymnasium.make(task.env_id, render_mode="rgb_array", **task.kwargs)
+        kwargs: dict[str, Any] = task.kwargs
+        env = gymnasium.make(task.env_id, render_mode="rgb_array", **kwargs)
         return env if horizon is None else FixedHorizon(env, horizon)
 
     return SyncVectorEnv([make for _ in range(num_envs)], autoreset_mode=AutoresetMode.SAME_STEP)
@@ -169,8 +170,8 @@ def make_reward(config: TrainConfig, envs: Any = None) -> Any:
     if config.reward == "constant":
         from vlmrl_envs import WORLDS
 
-        is_world = task.env_id.removeprefix("vlmrl/") in WORLDS
-        return ConstantReward(reads="states" if is_world else "frames")
+        drawn_late = task.env_id.removeprefix("vlmrl/") in WORLDS
+        return ConstantReward(reads="states" if drawn_late else "frames")
     if config.reward == "random_encoder":
         return random_encoder_reward(*words, seed=config.seed, device=config.device)
     from vlmrl.encoders import load_encoder

@@ -184,7 +184,7 @@ class BatchedWorld(VectorEnv):
         camera, size = camera or self.camera, size or self.render_size
         if camera not in self.rules.cameras:
             raise world_error("camera", camera, f"one of {list(self.rules.cameras)}", "pick one of these")
-        key = (camera, tuple(size))
+        key = (camera, (int(size[0]), int(size[1])))
         if key not in self._renderers:
             name, device, threads = self._renderer_args
             self._renderers[key] = make_renderer(name, self.rules.model, camera, size, device, threads)

@@ -24,7 +24,7 @@ def margins(body: Body, pose: str) -> np.ndarray:
 
 def success(body: Body, pose: str) -> np.ndarray:
     """Tell where a pose is held, bool (B,)."""
-    return (margins(body, pose) >= 0).all(axis=0)
+    return np.asarray((margins(body, pose) >= 0).all(axis=0))
 
 
 def progress(body: Body, pose: str) -> np.ndarray:

@@ -7,6 +7,7 @@ import io
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -24,8 +25,9 @@ def import_warp():
     """Import warp and mujoco_warp without their banner."""
     import warp
 
-    warp.config.quiet = True
-    warp.config.log_level = getattr(warp, "LOG_ERROR", 3)
+    config: Any = warp.config
+    config.quiet = True
+    config.log_level = getattr(warp, "LOG_ERROR", 3)
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         import mujoco_warp
 
