@@ -9,27 +9,88 @@ from vlmrl_envs.rules import Caption
 
 GRAMMAR = Grammar(
     subjects=("a pole", "the pole", "a cart pole with the pole", "a pole on a cart", "the pole of the cart"),
-    plain=("pole and cart", "a pole and a cart", "cart and pole", "a cart with a pole", "a cart pole",
-           "a picture of a cart with a pole on it", "the cart pole system"),  # fmt: skip
-    facts=(
-        Fact("upright", ("vertically upright on top of the cart", "upright", "standing upright", "vertical",
-                         "balanced on top of the cart", "balanced upright", "pointing straight up", "standing straight",
-                         "upright on the cart", "standing on end"),
-             ("fallen over", "not upright", "not balanced"), "angle",
-             ("pole vertically upright on top of the cart", "pole upright on the cart", "a balanced pole",
-              "an upright pole", "a cart balancing a pole", "a cart with an upright pole",
-              "pole balanced on top of the cart")),
-        Fact("left", ("leaning left", "tilted to the left", "falling to the left", "pointing left"), (), "angle"),
-        Fact("right", ("leaning right", "tilted to the right", "falling to the right", "pointing right"), (), "angle"),
-        Fact("level", ("horizontal", "lying flat", "level", "pointing sideways"), ("not horizontal",), "angle",
-             ("a pole that has fallen over", "a horizontal pole")),
-        Fact("down", ("hanging down", "hanging below the cart", "upside down", "pointing straight down"),
-             ("not hanging down",), "angle", ("pole hanging below the cart", "a pole hanging straight down")),
-        Fact("cart_left", ("with the cart on the left", "at the left end of the rail", "on the left side"), (), "cart"),
-        Fact("cart_middle", ("with the cart in the middle", "in the centre", "in the middle of the rail"), (), "cart"),
-        Fact("cart_right", ("with the cart on the right", "at the right end of the rail", "on the right side"), (), "cart"),
+    plain=(
+        "pole and cart",
+        "a pole and a cart",
+        "cart and pole",
+        "a cart with a pole",
+        "a cart pole",
+        "a picture of a cart with a pole on it",
+        "the cart pole system",
     ),
-)  # fmt: skip
+    facts=(
+        Fact(
+            "upright",
+            (
+                "vertically upright on top of the cart",
+                "upright",
+                "standing upright",
+                "vertical",
+                "balanced on top of the cart",
+                "balanced upright",
+                "pointing straight up",
+                "standing straight",
+                "upright on the cart",
+                "standing on end",
+            ),
+            ("fallen over", "not upright", "not balanced"),
+            "angle",
+            (
+                "pole vertically upright on top of the cart",
+                "pole upright on the cart",
+                "a balanced pole",
+                "an upright pole",
+                "a cart balancing a pole",
+                "a cart with an upright pole",
+                "pole balanced on top of the cart",
+            ),
+        ),
+        Fact(
+            "left",
+            ("leaning left", "tilted to the left", "falling to the left", "pointing left"),
+            (),
+            "angle",
+        ),
+        Fact(
+            "right",
+            ("leaning right", "tilted to the right", "falling to the right", "pointing right"),
+            (),
+            "angle",
+        ),
+        Fact(
+            "level",
+            ("horizontal", "lying flat", "level", "pointing sideways"),
+            ("not horizontal",),
+            "angle",
+            ("a pole that has fallen over", "a horizontal pole"),
+        ),
+        Fact(
+            "down",
+            ("hanging down", "hanging below the cart", "upside down", "pointing straight down"),
+            ("not hanging down",),
+            "angle",
+            ("pole hanging below the cart", "a pole hanging straight down"),
+        ),
+        Fact(
+            "cart_left",
+            ("with the cart on the left", "at the left end of the rail", "on the left side"),
+            (),
+            "cart",
+        ),
+        Fact(
+            "cart_middle",
+            ("with the cart in the middle", "in the centre", "in the middle of the rail"),
+            (),
+            "cart",
+        ),
+        Fact(
+            "cart_right",
+            ("with the cart on the right", "at the right end of the rail", "on the right side"),
+            (),
+            "cart",
+        ),
+    ),
+)
 
 
 def degrees(x: np.ndarray, angle: np.ndarray, reach: float = 1.8) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import mujoco
 import numpy as np
@@ -37,7 +38,7 @@ class BodyReader:
     """Read a `Body` off generalised positions."""
 
     GEOMS = ("head", "butt", "right_foot", "left_foot", "right_hand", "left_hand", "lwaist")
-    BODIES = {"right_knee": "right_shin", "left_knee": "left_shin", "right_hip": "right_thigh", "left_hip": "left_thigh",
+    BODIES: ClassVar = {"right_knee": "right_shin", "left_knee": "left_shin", "right_hip": "right_thigh", "left_hip": "left_thigh",
               "right_elbow": "right_lower_arm", "left_elbow": "left_lower_arm", "right_shoulder": "right_upper_arm",
               "left_shoulder": "left_upper_arm", "torso": "torso"}  # fmt: skip
 
