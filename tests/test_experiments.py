@@ -1,0 +1,86 @@
+"""The experiments' common parts: the book of results resumes, tables and rows say what was measured."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from experiments import common, pretrained_check
+from vlmrl.agents.config import PPOConfig
+from vlmrl.tasks import get_task
+from vlmrl.training import TrainConfig
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    agent = PPOConfig(num_steps=4, num_epochs=1, num_minibatches=1, hidden_sizes=(8,))
+
+    def preset(name: str) -> TrainConfig:
+        return TrainConfig(task=replace(get_task(name), horizon=4), agent=agent, num_envs=2, total_steps=16)
+
+    monkeypatch.setattr(common, "preset", preset)
+    monkeypatch.setattr(pretrained_check, "preset", preset)
+    return tmp_path
+
+
+def run(monkeypatch: pytest.MonkeyPatch, main, *arguments: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["experiment", *arguments])
+    main()
+
+
+def test_an_experiment_fills_its_book_once(small: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    results = small / "cartpole.json"
+    arguments = ["--seeds", "0", "1", "--conditions", "constant", "state_similarity", "--episodes", "3",
+                 "--runs", str(small / "runs"), "--results", str(results)]  # fmt: skip
+    run(monkeypatch, lambda: common.main("cartpole", (4,), "A claim."), *arguments)
+    rows = json.loads(results.read_text())
+    assert [(row["condition"], row["seed"]) for row in rows] == [
+        ("constant", 0), ("constant", 1), ("state_similarity", 0), ("state_similarity", 1)]  # fmt: skip
+    for row in rows:
+        assert {"task", "goal", "success", "env_steps", "wall_seconds", "frames_scored", "hardware", "commit"} <= set(row)
+        assert row["env_steps"] == 16 and 0 <= row["success"]["4"] <= 1
+    assert "| constant | 0, 1 |" in results.with_suffix(".md").read_text()
+    monkeypatch.setattr(common, "run_one", lambda *a: pytest.fail("ran again what is in the book"))
+    run(monkeypatch, lambda: common.main("cartpole", (4,), "A claim."), *arguments)
+    assert "constant" in capsys.readouterr().out
+
+
+def test_pretrained_check_trains_with_a_model_of_ones_own(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = small / "check.json"
+    run(monkeypatch, pretrained_check.main, "--only", "cartpole", "--encoder", "random:3", "--render-size", "64",
+        "--total-steps", "8", "--runs", str(small / "runs"), "--results", str(results))  # fmt: skip
+    (row,) = json.loads(results.read_text())
+    assert row["encoder"] == "random:3" and row["frames_scored"] == 8 and row["condition"] == "vlm"
+
+
+def test_a_book_survives_and_refuses_nothing_it_has(tmp_path: Path) -> None:
+    book = common.Book(tmp_path / "deep" / "book.json")
+    book.add({"condition": "vlm", "seed": 0})
+    again = common.Book(book.path)
+    assert again.has(condition="vlm", seed=0) and not again.has(condition="vlm", seed=1)
+
+
+def test_the_encoders_data_and_training_run_at_a_small_scale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from experiments.embedded import data, train
+    from vlmrl.encoders import load_encoder
+
+    monkeypatch.setattr(data, "sources", lambda which, scale: [
+        ("cartpole-own", data.world_source(data.CartPole(), 70)),
+        ("mountain_car-gymnasium", data.gymnasium_mountain_car(64)),
+        ("humanoid-varied", data.world_source(data.Humanoid(), 64, variants=2)),
+    ])  # fmt: skip
+    run(monkeypatch, data.main, "--out", str(tmp_path / "data"))
+    before = sorted(p.name for p in (tmp_path / "data").iterdir())
+    assert len(before) == 6
+    threads = torch.get_num_threads()
+    arguments = ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "model"), "--batch", "16", "--captions", "8"]
+    run(monkeypatch, train.main, *arguments, "--steps", "2")
+    torch.set_num_threads(threads)
+    encoder = load_encoder(f"local-dir:{tmp_path / 'model'}", "cpu")
+    assert encoder.embed_texts(["a robot"]).shape == (1, 128)
