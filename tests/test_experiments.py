@@ -41,7 +41,16 @@ def test_an_experiment_fills_its_book_once(small: Path, monkeypatch: pytest.Monk
     assert [(row["condition"], row["seed"]) for row in rows] == [
         ("constant", 0), ("constant", 1), ("state_similarity", 0), ("state_similarity", 1)]  # fmt: skip
     for row in rows:
-        assert {"task", "goal", "success", "env_steps", "wall_seconds", "frames_scored", "hardware", "commit"} <= set(row)
+        assert {
+            "task",
+            "goal",
+            "success",
+            "env_steps",
+            "wall_seconds",
+            "frames_scored",
+            "hardware",
+            "commit",
+        } <= set(row)
         assert row["env_steps"] == 16 and 0 <= row["success"]["4"] <= 1
     assert "| constant | 0, 1 |" in results.with_suffix(".md").read_text()
     monkeypatch.setattr(common, "run_one", lambda *a: pytest.fail("ran again what is in the book"))
@@ -49,7 +58,9 @@ def test_an_experiment_fills_its_book_once(small: Path, monkeypatch: pytest.Monk
     assert "constant" in capsys.readouterr().out
 
 
-def test_pretrained_check_trains_with_a_model_of_ones_own(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pretrained_check_trains_with_a_model_of_ones_own(
+    small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     results = small / "check.json"
     run(monkeypatch, pretrained_check.main, "--only", "cartpole", "--encoder", "random:3", "--render-size", "64",
         "--total-steps", "8", "--runs", str(small / "runs"), "--results", str(results))  # fmt: skip
@@ -64,7 +75,9 @@ def test_a_book_survives_and_refuses_nothing_it_has(tmp_path: Path) -> None:
     assert again.has(condition="vlm", seed=0) and not again.has(condition="vlm", seed=1)
 
 
-def test_the_encoders_data_and_training_run_at_a_small_scale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_encoders_data_and_training_run_at_a_small_scale(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import torch
 
     from experiments.embedded import data, train
@@ -79,7 +92,16 @@ def test_the_encoders_data_and_training_run_at_a_small_scale(tmp_path: Path, mon
     before = sorted(p.name for p in (tmp_path / "data").iterdir())
     assert len(before) == 6
     threads = torch.get_num_threads()
-    arguments = ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "model"), "--batch", "16", "--captions", "8"]
+    arguments = [
+        "--data",
+        str(tmp_path / "data"),
+        "--out",
+        str(tmp_path / "model"),
+        "--batch",
+        "16",
+        "--captions",
+        "8",
+    ]
     run(monkeypatch, train.main, *arguments, "--steps", "2")
     torch.set_num_threads(threads)
     encoder = load_encoder(f"local-dir:{tmp_path / 'model'}", "cpu")

@@ -27,6 +27,7 @@ from vlmrl_envs.humanoid.rules import Humanoid
 from vlmrl_envs.mountain_car import captions as mountain_captions
 from vlmrl_envs.mountain_car.rules import MountainCar
 from vlmrl_envs.rendering import make_renderer
+from vlmrl_envs.rendering.gl import GLRenderer
 from vlmrl_envs.rules import WorldRules
 
 SIZE = 64
@@ -121,13 +122,12 @@ def gymnasium_mountain_car(n: int) -> Callable:
 
 
 def stock_humanoid_model() -> mujoco.MjModel:
-    """Return Gymnasium's own humanoid with a camera where Humanoid-v5's default one is."""
+    """Return Gymnasium's own humanoid with a camera where Humanoid-v5's default one is: it looks at (0, 0, 2)."""
     spec = mujoco.MjSpec.from_file(str(humanoid_model.stock_path()))
     spec.option.solver = mujoco.mjtSolver.mjSOL_NEWTON
     down = np.deg2rad(20.0)
-    spec.body("torso").add_camera(
-        name="gymnasium", mode=mujoco.mjtCamLight.mjCAMLIGHT_TRACKCOM, fovy=45.0,
-        pos=[0, -4 * np.cos(down), 4 * np.sin(down)], xyaxes=[1, 0, 0, 0, np.sin(down), np.cos(down)],
+    spec.worldbody.add_camera(
+        name="gymnasium", fovy=45.0, pos=[0, -4 * np.cos(down), 2 + 4 * np.sin(down)], xyaxes=[1, 0, 0, 0, np.sin(down), np.cos(down)],
     )  # fmt: skip
     return spec.compile()
 
@@ -143,7 +143,12 @@ def stock_humanoid(n: int, renderer_name: str, variants: int = 1) -> Callable:
             model = stock_humanoid_model()
             if k:
                 model = vary(model, "gymnasium", rng)
-            renderer = make_renderer(renderer_name, model, "gymnasium", (96, 96))
+            hazy = renderer_name == "gl"
+            renderer = (
+                GLRenderer(model, "gymnasium", (96, 96), haze=True)
+                if hazy
+                else make_renderer("warp", model, "gymnasium", (96, 96))
+            )
             frames.append(shrink(renderer.render(rules.split(part)[0])))
             renderer.close()
         return np.concatenate(frames), rules.fact_degrees(states)
@@ -186,7 +191,7 @@ def sources(which: str, scale: float) -> Iterator[Source]:
     n = lambda count: max(64, int(count * scale))  # noqa: E731
     if which == "gl":
         yield "humanoid-gl", gl_world(Humanoid(), n(6000))
-        yield "humanoid-stock-gl", stock_humanoid(n(6000), "gl")
+        yield "humanoid-stock-gl", stock_humanoid(n(12000), "gl")
         yield "cartpole-gl", gl_world(CartPole(), n(3000))
         yield "mountain_car-gl", gl_world(MountainCar(), n(3000))
         yield "humanoid-gymnasium", gymnasium_humanoid(n(1500))

@@ -156,6 +156,9 @@ def main() -> None:
     parser.add_argument("--captions", type=int, default=96)
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--init", type=Path, help="an open_clip folder of this shape to go on from, with a fresh optimiser"
+    )
     args = parser.parse_args()
     torch.manual_seed(args.seed)
     data = {world: Frames(args.data, world) for world in GRAMMARS}
@@ -168,6 +171,8 @@ def main() -> None:
     )  # fmt: skip
     args.out.mkdir(parents=True, exist_ok=True)
     state = args.out / "train_state.safetensors"
+    if args.init is not None:
+        model.load_state_dict(load_file(args.init / "open_clip_model.safetensors"), strict=False)
     first = _restore(model, optimizer, state) if state.exists() else 0
     model.train()
     started, seen = time.time(), 0
@@ -210,6 +215,7 @@ def main() -> None:
             _save(model, optimizer, step, state)
             export(model, args.out)
     print(json.dumps({k: round(v, 3) for k, v in validate(model, tokenizer, data).items()}), flush=True)
+    _save(model, optimizer, step, state)
     export(model, args.out)
 
 

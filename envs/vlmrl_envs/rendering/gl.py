@@ -12,12 +12,12 @@ from vlmrl_envs.errors import world_error
 
 
 class GLRenderer:
-    """Draw positions of one model through one camera, one frame at a time.
+    """Draw positions of one model through one camera, one frame at a time; haze is off, as `warp` draws none.
 
     torch's triton must be imported before the first GL context (both carry an LLVM); `vlmrl.runtime` sees to it.
     """
 
-    def __init__(self, model: mujoco.MjModel, camera: str, size: tuple[int, int]) -> None:
+    def __init__(self, model: mujoco.MjModel, camera: str, size: tuple[int, int], *, haze: bool = False) -> None:
         self._model = copy.copy(model)
         self._camera = camera
         visual = self._model.vis
@@ -34,7 +34,7 @@ class GLRenderer:
         flags = self._renderer.scene.flags
         flags[mujoco.mjtRndFlag.mjRND_SHADOW] = False
         flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = False
-        flags[mujoco.mjtRndFlag.mjRND_HAZE] = False
+        flags[mujoco.mjtRndFlag.mjRND_HAZE] = haze
         self._data = mujoco.MjData(self._model)
 
     def render(self, qpos: np.ndarray) -> np.ndarray:
