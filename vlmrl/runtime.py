@@ -72,6 +72,12 @@ def guard_import_order() -> None:
             return
 
 
+def without_display() -> None:
+    """Tell SDL, which pygame draws Gymnasium's classic envs with, to look for no display where there is none."""
+    if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+
+
 def resolve_device(device: str | torch.device | None = None) -> torch.device:
     """Return the torch device for "cpu", "cuda" or "cuda:N"; None takes the GPU where there is one.
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from vlmrl.errors import usage_error
+from vlmrl.runtime import without_display
 from vlmrl.tasks import Task, check_env
 
 BATCH = 32
@@ -43,6 +44,7 @@ def open_task(task: Task, num_envs: int = 16, device: str | None = None) -> Any:
     from vlmrl_envs.world import is_world
 
     check_env(task.env_id)
+    without_display()
     view = {"camera": task.camera, "render_size": task.render_size}
     if gymnasium.spec(task.env_id).vector_entry_point is not None:
         asked = {key: value for key, value in {**view, "horizon": task.horizon}.items() if value is not None}

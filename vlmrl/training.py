@@ -99,10 +99,17 @@ def preset(task_name: str) -> TrainConfig:
         num_steps=32, learning_rate=5e-4, gamma=0.97, num_epochs=6, num_minibatches=4, hidden_sizes=(256, 128),
         init_log_std=-1.0, activation="elu", target_kl=0.03,
     )  # fmt: skip
-    return TrainConfig(task=task, agent=agent, total_steps=400_000)
+    return TrainConfig(task=task, agent=agent, total_steps=300_000)
 
 
-def make_envs(task: Task, num_envs: int, *, horizon: int | None = None, renderer: str = "warp") -> Any:
+def make_envs(
+    task: Task,
+    num_envs: int,
+    *,
+    horizon: int | None = None,
+    renderer: str = "warp",
+    render_device: str = "cpu",
+) -> Any:
     """Make N worlds of a task: a World of vlmrl at once, anything else as a `SyncVectorEnv` that draws arrays.
 
     Raises: UsageError for an unknown env, or one that draws no arrays.
@@ -111,8 +118,10 @@ def make_envs(task: Task, num_envs: int, *, horizon: int | None = None, renderer
     from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
     from vlmrl.horizon import FixedHorizon
+    from vlmrl.runtime import without_display
 
     check_env(task.env_id)
+    without_display()
     horizon = horizon or task.horizon
     if gymnasium.spec(task.env_id).vector_entry_point and task.env_id.startswith("vlmrl"):
         options: dict[str, Any] = {
@@ -120,6 +129,7 @@ def make_envs(task: Task, num_envs: int, *, horizon: int | None = None, renderer
             "renderer": renderer,
             "camera": task.camera,
             "horizon": horizon,
+            "render_device": render_device,
         }
         if task.render_size is not None:
             options["render_size"] = task.render_size
@@ -206,7 +216,10 @@ def train(config: TrainConfig, on_progress: Callable[[Progress], None] | None = 
 
     limit_threads()
     guard_import_order()
-    envs = make_envs(config.task, config.num_envs, renderer=config.renderer)
+    render_device = config.device if (config.device or "").startswith("cuda") else "cpu"
+    envs = make_envs(
+        config.task, config.num_envs, renderer=config.renderer, render_device=render_device or "cpu"
+    )
     reward_model = make_reward(config, envs)
     agent = make_agent(config, envs)
     collector = Collector(envs, reward_model, config.agent.num_steps, fixed_horizon=config.task.horizon)
