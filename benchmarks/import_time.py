@@ -1,6 +1,6 @@
 """Seconds that `import vlmrl` takes in a fresh interpreter.
 
-    python -m benchmarks.import_time          # writes experiments/results/import_time.json
+python -m benchmarks.import_time          # writes experiments/results/import_time.json
 """
 
 from __future__ import annotations
@@ -16,10 +16,20 @@ CODE = "import time; t = time.perf_counter(); import vlmrl; print(time.perf_coun
 
 
 def main() -> None:
-    times = [float(subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True).stdout) for _ in range(15)]
-    found = {"seconds_median": statistics.median(times), "seconds_max": max(times), "repeats": len(times), **provenance()}
+    times = [
+        float(subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True).stdout)
+        for _ in range(15)
+    ]
+    found = {
+        "seconds_median": statistics.median(times),
+        "seconds_max": max(times),
+        "repeats": len(times),
+        **provenance(),
+    }
     (RESULTS / "import_time.json").write_text(json.dumps(found, indent=1) + "\n")
-    print(f"import vlmrl: median {found['seconds_median']:.3f} s, slowest {found['seconds_max']:.3f} s of {len(times)}")
+    print(
+        f"import vlmrl: median {found['seconds_median']:.3f} s, slowest {found['seconds_max']:.3f} s of {len(times)}"
+    )
 
 
 if __name__ == "__main__":

@@ -14,12 +14,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import platform
-import subprocess
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +23,13 @@ import gymnasium
 import numpy as np
 import tyro
 
+from experiments.common import provenance
 from vlmrl.agents import PPO, PPOConfig, Rollout
 from vlmrl.errors import usage_error
 
 Act = Callable[[np.ndarray], np.ndarray]
 ROOT = Path(__file__).resolve().parents[1]
 SEEDS = (0, 1, 2, 3, 4)
-PACKAGES = ("gymnasium", "jax", "numpy", "optax", "stable-baselines3", "torch")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,24 +166,6 @@ def bootstrap_interval(numbers: list[float], draws: int = 10_000) -> tuple[float
     return float(low), float(high)
 
 
-def provenance(torch_threads: int) -> dict[str, Any]:
-    """Return hardware, versions and commit, as they stand in every row."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    git = ["git", "-C", str(ROOT)]
-    commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
-    dirty = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True).stdout.strip()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {
-        "hardware": {"cpu": models[0] if models else platform.processor(), "cores": cores, "gpu": None},
-        "torch_threads": torch_threads,
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
-        "git_commit": (commit or "none") + ("+changes" if dirty else ""),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
 def print_table(rows: list[dict[str, Any]]) -> None:
     """Print mean return, interval and training time of both agents on each task, and the difference."""
     head = f"{'task':26} {'agent':18} {'seeds':>5} {'steps':>8} {'return':>9} {'95% interval':>20}"
@@ -241,7 +219,7 @@ def main(
         seeds, episodes, steps = (0, 1) if seeds == SEEDS else seeds, 5, steps or 8192
     elif out is None:
         out = ROOT / "experiments" / "results" / "ppo_parity.json"
-    about, rows = provenance(torch_threads), []
+    about, rows = {**provenance(), "torch_threads": torch_threads}, []
     for name in tasks:
         task = TASKS[name]
         per_update = task.config.num_steps * task.num_envs

@@ -76,7 +76,11 @@ def main() -> None:
             agent.update(collector.collect(agent).rollout)
         whole = (perf_counter() - started) / args.updates
         rows.append({"alone": alone, "whole": whole, "ratio": whole / sum(alone.values())})
-        print(" ".join(f"{k} {v:.3f}" for k, v in alone.items()), f"| whole {whole:.3f} ratio {rows[-1]['ratio']:.3f}", flush=True)
+        print(
+            " ".join(f"{k} {v:.3f}" for k, v in alone.items()),
+            f"| whole {whole:.3f} ratio {rows[-1]['ratio']:.3f}",
+            flush=True,
+        )
     ratios = sorted(row["ratio"] for row in rows)
     steps = config.num_envs * config.agent.num_steps
     found = {

@@ -37,7 +37,17 @@ def provenance() -> dict[str, Any]:
     git = ["git", "-C", str(Path(__file__).parent)]
     commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
     models = [line.split(":")[1].strip() for line in _cpu_lines() if line.startswith("model name")]
-    wanted = ("python", "numpy", "torch", "jax", "mujoco", "mujoco-warp", "gymnasium", "open_clip_torch")
+    wanted = (
+        "python",
+        "numpy",
+        "torch",
+        "jax",
+        "mujoco",
+        "mujoco-warp",
+        "gymnasium",
+        "open_clip_torch",
+        "stable-baselines3",
+    )
     return {
         "hardware": {"cpu": models[0] if models else platform.processor(), "cores": cores(), "gpu": None},
         "commit": commit or None,

@@ -1,6 +1,6 @@
 """One picture of what came out: frames of an episode before and after training, side by side.
 
-    python -m experiments.picture RUN videos/curated/kneeling.png
+python -m experiments.picture RUN videos/curated/kneeling.png
 """
 
 from __future__ import annotations
@@ -32,10 +32,16 @@ def main() -> None:
     frames, labels = [], []
     for name, agent in (("before", untrained), ("after", run)):
         states = run_episodes(agent, envs, args.seed)["states"][:, 0]
-        picked = np.array(args.steps) - 1 if args.steps else np.linspace(0, len(states) - 1, args.columns).round().astype(int)
+        picked = (
+            np.array(args.steps) - 1
+            if args.steps
+            else np.linspace(0, len(states) - 1, args.columns).round().astype(int)
+        )
         scores = score_states(envs.unwrapped, reward, states[picked])
         frames += list(envs.unwrapped.render_states(states[picked], size=(args.size, args.size)))
-        labels += [f"{name}, step {step + 1}: reward {score:.2f}" for step, score in zip(picked, scores, strict=True)]
+        labels += [
+            f"{name}, step {step + 1}: reward {score:.2f}" for step, score in zip(picked, scores, strict=True)
+        ]
     envs.close()
     write_grid(args.out, frames, columns=len(picked), labels=labels, overwrite=True)
     print(args.out)

@@ -13,15 +13,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +25,10 @@ import gymnasium
 import numpy as np
 from PIL import Image
 
+from experiments.common import RESULTS, Book, provenance
+from vlmrl.runtime import limit_threads, without_display
+
 CONDITIONS = ("vlm", "constant", "random-encoder", "swapped-goal", "true")
-RESULTS = Path(__file__).parent / "results"
 
 
 @dataclass(frozen=True)
@@ -213,9 +211,7 @@ def run(setting: Setting, condition: str, seed: int, encoder_name: str = "embedd
         "episodes": [setting.num_episodes, setting.eval_horizon, setting.judged_from],
         "prompts": [setting.goal, setting.baseline, setting.alpha],
         "encoder": encoder_name if condition in ("vlm", "swapped-goal") else condition,
-        "hardware": f"{len(os.sched_getaffinity(0))} cores, {platform.processor() or platform.machine()}",
-        "versions": {name: version(name) for name in ("gymnasium", "stable-baselines3", "torch", "vlmrl")},
-        "git": _git_sha(),
+        **provenance(),
     }
 
 
@@ -227,24 +223,6 @@ def interval(values: np.ndarray, seed: int) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _git_sha() -> str:
-    asked = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    return asked.stdout.strip() if asked.returncode == 0 else "unknown"
-
-
-def read_results(path: Path) -> list[dict[str, Any]]:
-    """Return the records of a results file, none if there is no file."""
-    return json.loads(path.read_text()) if path.exists() else []
-
-
-def add_result(path: Path, record: dict[str, Any]) -> None:
-    """Append a record to a results file, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps([*read_results(path), record], indent=1) + "\n")
-    os.replace(temporary, path)
-
-
 def main(setting: Setting) -> None:
     """Run the conditions and seeds asked for, skipping those in the results file."""
     parser = argparse.ArgumentParser(description=f"{setting.name}: {setting.goal!r}, stable-baselines3")
@@ -254,14 +232,14 @@ def main(setting: Setting) -> None:
     parser.add_argument("--results", type=Path, default=RESULTS / f"{setting.name}.json")
     parser.add_argument("--json", action="store_true", help="print the records as JSON")
     args = parser.parse_args()
+    limit_threads()
+    without_display()
+    book = Book(args.results)
     for condition in args.reward:
         for seed in args.seeds:
-            done = {(record["condition"], record["seed"]) for record in read_results(args.results)}
-            if (condition, seed) not in done:
-                add_result(args.results, run(setting, condition, seed, args.encoder))
-            record = next(
-                r for r in read_results(args.results) if (r["condition"], r["seed"]) == (condition, seed)
-            )
+            if not book.has(condition=condition, seed=seed):
+                book.add(run(setting, condition, seed, args.encoder))
+            record = next(r for r in book.rows if (r["condition"], r["seed"]) == (condition, seed))
             print(json.dumps(record) if args.json else line(record), flush=True)
 
 

@@ -17,7 +17,9 @@ class GLRenderer:
     torch's triton must be imported before the first GL context (both carry an LLVM); `vlmrl.runtime` sees to it.
     """
 
-    def __init__(self, model: mujoco.MjModel, camera: str, size: tuple[int, int], *, haze: bool = False) -> None:
+    def __init__(
+        self, model: mujoco.MjModel, camera: str, size: tuple[int, int], *, haze: bool = False
+    ) -> None:
         self._model = copy.copy(model)
         self._camera = camera
         visual = self._model.vis
