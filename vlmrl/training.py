@@ -92,7 +92,13 @@ def preset(task_name: str) -> TrainConfig:
         return TrainConfig(task=task, agent=agent, total_steps=150_000)
     if task.name == "mountain_car":
         agent = PPOConfig(
-            num_steps=100, learning_rate=5e-4, gamma=0.998, gae_lambda=0.97, num_epochs=8, sde=True
+            num_steps=100,
+            learning_rate=1e-3,
+            anneal_lr=True,
+            gamma=0.998,
+            gae_lambda=0.97,
+            num_epochs=8,
+            sde=True,
         )
         return TrainConfig(task=task, agent=agent, total_steps=300_000)
     agent = PPOConfig(
