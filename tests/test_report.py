@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from vlmrl.errors import UsageError
@@ -161,6 +161,8 @@ def test_a_plot_is_drawn_to_scale():
 
 
 @settings(max_examples=40, deadline=None)
+@example([(5e-324, 0.0)])
+@example([(0.0, 1.634266486238469e308)])
 @given(st.lists(st.tuples(st.floats(0, 1e9), st.floats()), max_size=300))
 def test_any_values_give_a_plot(points):
     text = line_plot([Curve("a", tuple(sorted(points, key=lambda p: p[0])))], title="a")

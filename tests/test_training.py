@@ -195,3 +195,31 @@ def test_wilson_interval() -> None:
     low, high = wilson(95, 100)
     assert low == pytest.approx(0.888, abs=1e-3) and high == pytest.approx(0.978, abs=1e-3)
     assert wilson(0, 10)[0] == 0 and wilson(10, 10)[1] == pytest.approx(1)
+
+
+def test_a_constant_in_the_reward_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A similarity is far from 0 everywhere; what counts is how it differs."""
+
+    class Lifted(training.StateSimilarity):
+        def compute_reward(self, batch):
+            return super().compute_reward(batch) + 8.0
+
+    first = train(config(tmp_path, out=tmp_path / "a"))
+    monkeypatch.setattr(training, "StateSimilarity", Lifted)
+    second = train(config(tmp_path, out=tmp_path / "b"))
+    a, b = first.agent.state_dict(), second.agent.state_dict()
+    for key in a:
+        if "params/policy" in key:
+            np.testing.assert_allclose(a[key], b[key], atol=1e-4)
+
+
+def test_rewards_are_left_as_they_are_where_episodes_terminate() -> None:
+    from vlmrl.agents.buffer import Rollout
+
+    ones = np.ones((2, 3), np.float32)
+    ends = np.zeros((2, 3), bool)
+    rollout = Rollout(*(ones,) * 5, terminated=ends, truncated=ends, valid=~ends)._replace(rewards=4 * ones)
+    assert training._shift(rollout) == 4.0
+    ends = ends.copy()
+    ends[1, 1] = True
+    assert training._shift(rollout._replace(terminated=ends)) == 0.0

@@ -27,9 +27,9 @@ class Curve:
 
 def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
     """Return about `count` round numbers (1, 2, 2.5 or 5 times a power of ten) from `low` to `high`."""
-    if not high > low:
-        return [low]
     raw = (high - low) / max(count, 1)
+    if not 1e-300 < raw < 1e300:  # also refuses NaN; beyond, powers of ten under- or overflow
+        return [low]
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= raw * (1 - 1e-9))
     first = math.ceil(low / step - 1e-9)

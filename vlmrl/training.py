@@ -247,10 +247,13 @@ def _loop(run: Run, collector: Any, on_progress: Callable[[Progress], None] | No
     successes: deque[bool] = deque(maxlen=RECENT)
     since_saved: list[float] = []
     collector.reset(config.seed)
+    shift: float | None = None
     try:
         while step < config.total_steps:
             found = collector.collect(agent)
-            losses = agent.update(found.rollout)
+            if shift is None:
+                shift = _shift(found.rollout)
+            losses = agent.update(found.rollout._replace(rewards=found.rollout.rewards - np.float32(shift)))
             step += config.num_envs * config.agent.num_steps
             frames += found.frames_scored
             successes.extend(found.successes)
@@ -274,6 +277,15 @@ def _loop(run: Run, collector: Any, on_progress: Callable[[Progress], None] | No
         raise
     if saved < step:
         _save(run, step, since_saved)
+
+
+def _shift(rollout: Any) -> float:
+    """Return what is taken off every reward of a run: the first rollout's mean, or 0 where episodes terminate.
+
+    A similarity is far from 0 everywhere, and a constant that sums up over an episode drowns the differences that
+    matter in the return's scale. Where episodes end by truncation only, a constant changes no policy's rank.
+    """
+    return 0.0 if rollout.terminated.any() else float(rollout.rewards[rollout.valid].mean())
 
 
 def _row(
