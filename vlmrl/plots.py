@@ -25,6 +25,10 @@ class Curve:
     """Colour class of the page's style sheet: a, b or c."""
 
 
+LARGEST = 1e100
+"""Values beyond are left out as infinite ones are: their differences would overflow."""
+
+
 def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
     """Return about `count` round numbers (1, 2, 2.5 or 5 times a power of ten) from `low` to `high`."""
     raw = (high - low) / max(count, 1)
@@ -47,7 +51,7 @@ def short_number(value: float) -> str:
 
 def thin(points: Sequence[tuple[float, float]], limit: int = MAX_POINTS) -> list[tuple[float, float]]:
     """Return the finite points, averaged in groups of neighbours so that at most `limit` are left."""
-    finite = [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]
+    finite = [(x, y) for x, y in points if abs(x) < LARGEST and abs(y) < LARGEST]  # also leaves out NaN
     size = math.ceil(len(finite) / limit) if finite else 1
     groups = [finite[start : start + size] for start in range(0, len(finite), size)]
     return [(sum(x for x, _ in g) / len(g), sum(y for _, y in g) / len(g)) for g in groups]
