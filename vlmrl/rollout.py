@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 
 from vlmrl.agents.buffer import NonFiniteError, Rollout
 from vlmrl.vector import VLMVectorReward, autoreset_mode
+from vlmrl.wrappers import check_reads
 from vlmrl_envs.world import is_world
 
 if TYPE_CHECKING:
@@ -157,11 +158,12 @@ class Collector:
 def score_states(world: Any, reward_model: RewardModel, states: np.ndarray) -> np.ndarray:
     """Return rewards float32 (B,) of a World's states (B, S), drawn in chunks unless the model reads states.
 
-    Raises: UsageError for a model that reads embeddings but has no encoder of its own.
+    Raises: UsageError for a model that reads embeddings, which states have none of.
     """
+    reads = check_reads(reward_model, has_states=True)
     parts = []
     for first in range(0, len(states), CHUNK):
         part = states[first : first + CHUNK]
-        batch = part if reward_model.reads == "states" else world.render_states(part)
+        batch = part if reads == "states" else world.render_states(part)
         parts.append(reward_model.compute_reward(batch).cpu().numpy())
     return np.concatenate(parts) if parts else np.zeros(0, np.float32)
