@@ -13,6 +13,7 @@ import pytest
 from scipy import stats as reference
 
 from vlmrl.agents import PPO, NonFiniteError, PPOConfig, Rollout, sb3_defaults
+from vlmrl.agents.update import gather, no_evidence
 from vlmrl.errors import UsageError
 
 N, T, HORIZON = 16, 16, 5
@@ -375,3 +376,34 @@ def test_the_configuration_needs_no_jax():
     code = "import sys, vlmrl.agents.buffer as b; b.Rollout; print('jax' in sys.modules)"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("discrete", [True, False])
+def test_without_evidence_the_policy_stays_and_the_first_evidence_moves_it(discrete):
+    agent, envs = make(discrete=discrete), Follow(discrete)
+    policy = {k: v for k, v in agent.state_dict().items() if "params/policy" in k}
+    rng = np.random.default_rng(0)
+    for _ in range(5):  # a constant reward, rounded differently in every row
+        rollout = collect(agent, envs)
+        noise = 4e-8 * rng.standard_normal(rollout.rewards.shape)
+        agent.update(rollout._replace(rewards=noise.astype(np.float32)))
+    after = agent.state_dict()
+    assert policy and all(np.array_equal(after[k], v) for k, v in policy.items())
+    agent.update(collect(agent, envs))
+    moved = agent.state_dict()
+    assert any(not np.array_equal(moved[k], v) for k, v in policy.items())
+
+
+def test_evidence_is_a_difference_of_rewards_or_a_termination_and_is_remembered():
+    ones, off, all_valid = np.ones((T, N), np.float32), np.zeros((T, N), bool), np.ones((T, N), bool)
+    same, telling = gather(no_evidence(), 0.4 * ones, off, all_valid)
+    assert not telling
+    assert gather(same, 0.41 * ones, off, all_valid)[1]  # another level than in the rollout before
+    last = off.copy()
+    last[-1, 0] = True
+    ended, telling = gather(same, 0.4 * ones, last, all_valid)
+    assert telling and gather(ended, 0.4 * ones, off, all_valid)[1]
+    assert not gather(same, 0.4 * ones, last, ~last)[1]  # a row that counts nothing tells nothing
+    odd = np.where(last, 7.0, 0.4).astype(np.float32)
+    assert not gather(same, odd, off, ~last)[1] and gather(same, odd, off, all_valid)[1]
+    assert gather(no_evidence(), 1e-5 * (1 + odd), off, all_valid)[1]  # small units are no rounding

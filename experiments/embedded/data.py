@@ -194,7 +194,7 @@ def sources(which: str, scale: float) -> Iterator[Source]:
         yield "humanoid-stock-gl", stock_humanoid(n(12000), "gl")
         yield "cartpole-gl", gl_world(CartPole(), n(3000))
         yield "mountain_car-gl", gl_world(MountainCar(), n(3000))
-        yield "humanoid-gymnasium", gymnasium_humanoid(n(1500))
+        yield "humanoid-gymnasium", gymnasium_humanoid(n(6000))
         return
     yield "cartpole-own", world_source(CartPole(), n(20000))
     yield "cartpole-varied", world_source(CartPole(), n(10000), variants=10)

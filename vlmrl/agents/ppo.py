@@ -24,7 +24,7 @@ from vlmrl.agents.networks import (
     values,
 )
 from vlmrl.agents.normalise import RunningStats, init_stats, normalise
-from vlmrl.agents.update import LearnerState, optimiser, ppo_update
+from vlmrl.agents.update import LearnerState, no_evidence, optimiser, ppo_update
 from vlmrl.errors import usage_error
 
 __all__ = ["PPO", "NonFiniteError", "PPOConfig", "Rollout", "Sample", "sb3_defaults"]
@@ -159,6 +159,7 @@ class PPO:
             obs_stats=init_stats((self._arch.obs_dim,)),
             reward_stats=init_stats(()),
             running_return=jnp.zeros(num_envs),
+            evidence=no_evidence(),
         )
         shape = (num_envs, self._arch.feature_dim, self._arch.action_dim)
         self._noise = jnp.zeros(shape) if self._arch.head == "gsde" else None

@@ -19,6 +19,18 @@ from vlmrl.agents.normalise import RunningStats, normalise, scale_rewards, updat
 ADAM_EPSILON = 1e-5
 
 
+ROUNDING = 1e-6
+"""Rewards that differ by less than this share of their size plus half differ by rounding only."""
+
+
+class Evidence(NamedTuple):
+    """Hold what tells one return from another: the rewards' range so far, and whether an episode terminated."""
+
+    lowest: Float[Array, ""]
+    highest: Float[Array, ""]
+    terminated: Bool[Array, ""]
+
+
 class LearnerState(NamedTuple):
     """Hold everything that an update changes."""
 
@@ -27,6 +39,7 @@ class LearnerState(NamedTuple):
     obs_stats: RunningStats
     reward_stats: RunningStats
     running_return: Float[Array, " N"]
+    evidence: Evidence
 
 
 class Batch(NamedTuple):
@@ -94,6 +107,30 @@ def ppo_loss(
     }
 
 
+def no_evidence() -> Evidence:
+    """Return the evidence before the first rollout."""
+    return Evidence(jnp.array(jnp.inf), jnp.array(-jnp.inf), jnp.array(False))
+
+
+def gather(
+    evidence: Evidence,
+    rewards: Float[Array, "T N"],
+    terminated: Bool[Array, "T N"],
+    valid: Bool[Array, "T N"],
+) -> tuple[Evidence, Bool[Array, ""]]:
+    """Take a rollout in; return the evidence so far and whether any policy can yet be told from any other.
+
+    While every reward is the same and nothing terminates, all policies earn the same. Advantages are then the value
+    function's own errors, which standardising would blow up to full size: the policy would drift, and on an easy
+    world a constant reward would seem to teach.
+    """
+    lowest = jnp.minimum(evidence.lowest, jnp.where(valid, rewards, jnp.inf).min())
+    highest = jnp.maximum(evidence.highest, jnp.where(valid, rewards, -jnp.inf).max())
+    ended = evidence.terminated | (terminated & valid).any()
+    size = jnp.maximum(jnp.abs(lowest), jnp.abs(highest))
+    return Evidence(lowest, highest, ended), ended | (highest - lowest > ROUNDING * (size + 0.5))
+
+
 def _prepare(
     config: PPOConfig, arch: Architecture, state: LearnerState, rollout: Rollout
 ) -> tuple[LearnerState, Batch]:
@@ -111,6 +148,7 @@ def _prepare(
         obs, next_obs = normalise(obs_stats, obs), normalise(obs_stats, next_obs)
         obs_stats = update_stats(obs_stats, raw_obs, valid)
     terminated, truncated = jnp.asarray(rollout.terminated), jnp.asarray(rollout.truncated)
+    evidence, telling = gather(state.evidence, rewards, terminated, valid)
     if config.normalise_reward:
         ended = terminated | truncated
         rewards, reward_stats, carried = scale_rewards(
@@ -124,9 +162,12 @@ def _prepare(
     advantages, returns = gae(
         rewards, old_values, value_of(next_obs), terminated, truncated, valid, config.gamma, config.gae_lambda
     )
+    advantages = jnp.where(telling, advantages, 0.0)
     rows = (obs, clean(rollout.actions), clean(rollout.log_probs), old_values, advantages, returns)
     flat = [x.reshape(-1, *x.shape[2:]) for x in (*rows, valid.astype(jnp.float32))]
-    moved = state._replace(obs_stats=obs_stats, reward_stats=reward_stats, running_return=carried)
+    moved = state._replace(
+        obs_stats=obs_stats, reward_stats=reward_stats, running_return=carried, evidence=evidence
+    )
     return moved, Batch(*flat)
 
 

@@ -2,7 +2,7 @@
 
 Gymnasium's hill is 0.45 sin(3x) + 0.55. MuJoCo couples joints by polynomials of up to the fourth degree, so the hill
 here is the quartic nearest to it; the car's height and pitch are tied to its x by two such couplings, and gravity
-and inertia do the rest.
+and inertia do the rest. As in Gymnasium, the road ends in a wall just behind the flag.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ PITCH = np.polynomial.Polynomial.fit(_GRID, np.arctan(HEIGHT.deriv()(_GRID)), 4)
 ENGINE = 1.1
 """Largest engine force, newtons on a 0.25 kg car: 0.6 of what the steepest slope asks for, as in Gymnasium."""
 MASS = 0.25
+SLAB, DEPTH, FLOOR = 0.05, 0.31, -0.9
+"""Half the thickness of the road's slabs, half the hill's depth, and where its foot is, metres."""
 
 
 def build_spec() -> mujoco.MjSpec:
@@ -38,29 +40,34 @@ def build_spec() -> mujoco.MjSpec:
     _add_flag(spec)
     _add_car(spec)
     middle = (LEFT + RIGHT) / 2
-    spec.worldbody.add_camera(name="side", pos=[middle, -4.0, 0.52], xyaxes=[1, 0, 0, 0, 0, 1], fovy=27.0)
+    spec.worldbody.add_camera(name="side", pos=[middle, -4.0, 0.55], xyaxes=[1, 0, 0, 0, 0, 1], fovy=30.0)
     spec.worldbody.add_light(pos=[0, -3, 4], dir=[0.2, 0.6, -1], diffuse=[0.4, 0.4, 0.4],
                              type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL)  # fmt: skip
     return spec
 
 
 def _add_hill(spec: mujoco.MjSpec) -> None:
-    """Add the hill as boxes under the road (a mesh draws three times slower); the car rides its equation."""
-    x = np.linspace(LEFT - 0.3, RIGHT + 0.3, 31)
-    top = HEIGHT(np.clip(x, LEFT - 0.05, RIGHT + 0.05))
-    half = np.array([0.31, 0.4])
+    """Add the hill as slabs along the road on upright fill (a mesh draws slower); the car rides its equation."""
+    x = np.linspace(LEFT - 0.4, RIGHT + 0.4, 33)
+    edge = np.clip(x, LEFT - 0.05, RIGHT + 0.05)
+    top = HEIGHT(edge) + HEIGHT.deriv()(edge) * (x - edge)
     for x0, x1, z0, z1 in zip(x[:-1], x[1:], top[:-1], top[1:], strict=True):
         angle, length = np.arctan2(z1 - z0, x1 - x0), np.hypot(z1 - z0, x1 - x0)
-        down = half[1] * np.array([np.sin(angle), -np.cos(angle)])
-        spec.worldbody.add_geom(
-            type=mujoco.mjtGeom.mjGEOM_BOX,
-            size=[length / 2 + 0.01, half[0], half[1]],
-            pos=[(x0 + x1) / 2 + down[0], half[0] - 0.12, (z0 + z1) / 2 + down[1]],
-            quat=[np.cos(angle / 2), 0, -np.sin(angle / 2), 0],
-            rgba=[0.36, 0.55, 0.3, 1],
-            contype=0,
-            conaffinity=0,
-        )
+        down = SLAB * np.array([np.sin(angle), -np.cos(angle)])
+        slab = {
+            "size": [length / 2 + 0.01, DEPTH, SLAB],
+            "pos": [(x0 + x1) / 2 + down[0], DEPTH - 0.12, (z0 + z1) / 2 + down[1]],
+            "quat": [np.cos(angle / 2), 0, -np.sin(angle / 2), 0],
+        }
+        height = min(z0, z1) - FLOOR
+        fill = {
+            "size": [(x1 - x0) / 2, DEPTH, height / 2],
+            "pos": [(x0 + x1) / 2, DEPTH - 0.12, FLOOR + height / 2],
+        }
+        for shape in (slab, fill):
+            spec.worldbody.add_geom(
+                type=mujoco.mjtGeom.mjGEOM_BOX, rgba=[0.36, 0.55, 0.3, 1], contype=0, conaffinity=0, **shape
+            )
 
 
 def _add_flag(spec: mujoco.MjSpec) -> None:
