@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import sys
 import time
 from collections.abc import Callable
@@ -24,12 +23,13 @@ import numpy as np
 import torch
 import tyro
 
+from experiments.common import hardware, provenance
 from vlmrl.encoders import load_encoder
 from vlmrl.encoders.clip import ClipEncoder
 from vlmrl.encoders.sources import EMBEDDED, load_clip
 from vlmrl.encoders.speed import probe_frames
 from vlmrl.errors import UsageError
-from vlmrl.runtime import cores, limit_threads
+from vlmrl.runtime import limit_threads
 
 TARGET = 3000.0  # frames/s of `embedded` from 96x96, two CPU cores
 
@@ -72,7 +72,7 @@ def main(config: SpeedConfig) -> None:
     threads = limit_threads(config.threads)
     rows = [row for name in config.encoder for row in make_rows(name, config)]
     results = measure(rows, config)
-    report = {"target_frames_per_s": TARGET, "hardware": hardware(threads, config.device), "rows": results}
+    report = {"target_frames_per_s": TARGET, "rows": results, **about(threads, config.device)}
     config.out.parent.mkdir(parents=True, exist_ok=True)
     config.out.write_text(json.dumps(report, indent=2) + "\n")
     for result in results:
@@ -163,24 +163,11 @@ def elapsed(row: Row, frames: np.ndarray) -> float:
     return time.perf_counter() - start
 
 
-def hardware(threads: int, device: str | None) -> dict[str, Any]:
+def about(threads: int, device: str | None) -> dict[str, Any]:
     """Return what the figures depend on."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        model = platform.processor() or platform.machine()
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() and device != "cpu" else None
-    return {
-        "cpu": model,
-        "cores": cores(),
-        "threads": threads,
-        "gpu": gpu,
-        "load_average_at_end": load,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    return {**provenance(), "hardware": hardware(gpu), "threads": threads, "load_average_at_end": load}
 
 
 if __name__ == "__main__":

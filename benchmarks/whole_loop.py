@@ -18,9 +18,10 @@ from time import perf_counter
 import numpy as np
 
 from experiments.common import RESULTS, provenance
+from vlmrl.making import make_envs
 from vlmrl.rollout import Collector
 from vlmrl.runtime import guard_import_order, limit_threads
-from vlmrl.training import make_agent, make_envs, make_reward, preset
+from vlmrl.training import make_agent, make_reward, preset
 
 
 def stages_alone(agent, envs, reward, num_steps: int) -> dict[str, float]:

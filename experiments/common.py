@@ -32,11 +32,16 @@ CONDITIONS = ("vlm", "state_similarity", "constant", "random_encoder", "swapped_
 """The reward, the ceiling, and three controls that must fail."""
 
 
+def hardware(gpu: str | None = None) -> dict[str, Any]:
+    """Return what times depend on: the processor, the cores this process may use, the GPU that was used."""
+    models = [line.split(":")[1].strip() for line in _cpu_lines() if line.startswith("model name")]
+    return {"cpu": models[0] if models else platform.processor(), "cores": cores(), "gpu": gpu}
+
+
 def provenance() -> dict[str, Any]:
     """Return hardware, commit and versions, as every row carries them."""
     git = ["git", "-C", str(Path(__file__).parent)]
     commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
-    models = [line.split(":")[1].strip() for line in _cpu_lines() if line.startswith("model name")]
     wanted = (
         "python",
         "numpy",
@@ -49,7 +54,7 @@ def provenance() -> dict[str, Any]:
         "stable-baselines3",
     )
     return {
-        "hardware": {"cpu": models[0] if models else platform.processor(), "cores": cores(), "gpu": None},
+        "hardware": hardware(),
         "commit": commit or None,
         "versions": {k: v for k, v in versions().items() if k in wanted},
     }

@@ -1,16 +1,20 @@
 """`make demo`: cart-pole from a sentence, with before and after videos, a plot and one HTML page.
 
 python -m experiments.demo            # about two minutes on two CPU cores
+python -m experiments.demo --record   # and notes time and success in results/demo.json
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import time
 from dataclasses import replace
 from pathlib import Path
 
+from experiments.common import RESULTS, provenance
 from vlmrl import report
+from vlmrl.checkpoints import replace_file
 from vlmrl.commands import finish
 from vlmrl.evaluation import evaluate
 from vlmrl.progress import ProgressPrinter
@@ -19,6 +23,9 @@ from vlmrl.training import preset, train
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--record", action="store_true", help="write experiments/results/demo.json")
+    args = parser.parse_args()
     started = time.perf_counter()
     out = default_run_path("demo", 0)
     config = replace(preset("cartpole"), out=out)
@@ -32,13 +39,16 @@ def main() -> None:
     finish(run, out)
     page = report.write_run_report(out, evaluation=judged)
     low, high = judged["success_interval"]
+    seconds = time.perf_counter() - started
     print(
         f"\nJudged by the physics, not by the reward: {judged['success']:.0%} of {judged['episodes']} fresh episodes"
     )
-    print(
-        f"kept the pole upright (95% interval {low:.0%} to {high:.0%}); {time.perf_counter() - started:.0f} s in all."
-    )
+    print(f"kept the pole upright (95% interval {low:.0%} to {high:.0%}); {seconds:.0f} s in all.")
     print("\nSee for yourself:")
+    if args.record:
+        row = {key: judged[key] for key in ("success", "success_interval", "episodes")}
+        row |= {"seconds": round(seconds, 1), "seed": config.seed, **provenance()}
+        replace_file(RESULTS / "demo.json", (json.dumps(row, indent=1) + "\n").encode())
     for path in (page, out / "videos" / "before.mp4", out / "videos" / "after.mp4"):
         print(f"  {Path(path).resolve()}")
 

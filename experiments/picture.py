@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from vlmrl.evaluation import run_episodes
+from vlmrl.making import make_envs
 from vlmrl.rollout import score_states
-from vlmrl.training import Run, load_run, make_agent, make_envs, make_reward
+from vlmrl.training import Run, load_run, make_agent, make_reward
 from vlmrl.video import write_grid
 
 

@@ -18,7 +18,7 @@ ORDER = [
     "horizon", "wrappers", "vector", "sb3",
     "agents.config", "agents.buffer", "agents.gae", "agents.networks", "agents.normalise", "agents.update", "agents.ppo",
     "agents", "rollout", "checkpoints", "runs", "progress", "overlay", "video", "plots", "page", "report",
-    "samples", "preflight", "training", "evaluation", "doctor", "task_options", "commands", "cli",
+    "making", "samples", "preflight", "training", "evaluation", "doctor", "task_options", "commands", "cli",
 ]  # fmt: skip
 """Modules of `vlmrl` in the order data flows through them: each may import only those above it."""
 DOORS = {

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from fakes import FakeEncoder
 
-from vlmrl import commands, evaluation, runs, training
+from vlmrl import commands, evaluation, making, runs, training
 from vlmrl.cli import main, parse
 from vlmrl.progress import Progress, ProgressPrinter, duration, progress_line
 from vlmrl.tasks import TASKS
@@ -73,7 +73,7 @@ def fake_training(monkeypatch):
     ):
         for stand_in in stand_ins:
             monkeypatch.setattr(module, stand_in.__name__, stand_in)
-    monkeypatch.setattr(training, "make_envs", lambda *_, **__: Envs())
+    monkeypatch.setattr(making, "make_envs", lambda *_, **__: Envs())
     monkeypatch.setattr(training, "make_agent", lambda *_: None)
     return seen
 

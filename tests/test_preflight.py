@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from vlmrl import making, samples
 from vlmrl import preflight as pf
-from vlmrl import samples
 from vlmrl.errors import UsageError
 from vlmrl.preflight import Scored, auc, judge, preflight, prompt_warnings, render_text
 from vlmrl.rewards import GoalBaselineReward
@@ -281,18 +281,18 @@ def registered():
 
 def test_envs_are_opened_or_refused(registered):
     task = Task("t", "tests/Counter-v0", ("a",), ("b",), (("tag", 7),))
-    env = samples.open_task(task)
+    env = making.open_task(task)
     assert env.unwrapped.tag == 7 and env.render_mode == "rgb_array"
     with pytest.raises(UsageError, match=r"camera: got top for tests/Counter-v0; .*--env-kwargs"):
-        samples.open_task(replace(task, camera="top"))
+        making.open_task(replace(task, camera="top"))
     with pytest.raises(UsageError, match=r"env: got tests/Counter-v0 with \{'no': 1\}"):
-        samples.open_task(replace(task, env_kwargs=(("no", 1),)))
+        making.open_task(replace(task, env_kwargs=(("no", 1),)))
     with pytest.raises(UsageError, match="env: got tests/Blind-v0 with render modes"):
-        samples.open_task(replace(task, env_id="tests/Blind-v0", env_kwargs=()))
+        making.open_task(replace(task, env_id="tests/Blind-v0", env_kwargs=()))
 
 
 def test_mountain_car_is_opened_as_a_world_and_drawn():
-    envs = samples.open_task(replace(get_task("mountain_car"), horizon=10, render_size=(32, 32)), num_envs=2)
+    envs = making.open_task(replace(get_task("mountain_car"), horizon=10, render_size=(32, 32)), num_envs=2)
     try:
         drawn = samples.sample_world(envs, np.random.default_rng(0), 8)
         frames = {name: np.concatenate(list(batches)) for name, batches in drawn.batches.items()}

@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from vlmrl import training
-from vlmrl.agents.buffer import NonFiniteError
 from vlmrl.agents.config import PPOConfig
-from vlmrl.errors import UsageError
+from vlmrl.errors import NonFiniteError, UsageError
 from vlmrl.evaluation import evaluate, record_video, run_episodes, wilson
+from vlmrl.making import make_envs
 from vlmrl.rollout import Collector, score_states
 from vlmrl.tasks import Task, get_task
-from vlmrl.training import TrainConfig, load_run, make_envs, preset, train
+from vlmrl.training import TrainConfig, load_run, preset, train
 
 SMALL = PPOConfig(num_steps=8, num_epochs=1, num_minibatches=1, hidden_sizes=(16,))
 

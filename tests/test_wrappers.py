@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -253,3 +255,20 @@ def test_states_of_a_single_world():
 def test_horizon_is_light():
     code = "import sys, vlmrl.horizon; sys.exit(any(m in sys.modules for m in ('torch', 'jax', 'mujoco')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_stock_env_is_drawn_without_a_display_and_without_a_word() -> None:
+    code = (
+        "import sys; sys.path.insert(0, 'tests')\n"
+        "import gymnasium, vlmrl\nfrom fakes import RedReward\n"
+        "env = gymnasium.make('CartPole-v1', render_mode='rgb_array')\n"
+        "env = vlmrl.VLMRewardWrapper(env, RedReward(), fixed_horizon=5)\n"
+        "env.reset(seed=0); env.step(1)\n"
+    )
+    hidden = ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER", "XDG_RUNTIME_DIR")
+    environment = {key: value for key, value in os.environ.items() if key not in hidden}
+    root = Path(__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=root, env=environment
+    )
+    assert done.returncode == 0 and done.stderr == "", done.stderr

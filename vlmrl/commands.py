@@ -111,7 +111,7 @@ class Preflight(ForTask):
         """Return how the reward spreads over start, random and goal states, and the verdict."""
         import numpy as np
 
-        from vlmrl import preflight, samples
+        from vlmrl import making, preflight, samples
         from vlmrl.encoders import load_encoder
         from vlmrl.rewards import GoalBaselineReward
         from vlmrl.runtime import guard_import_order, limit_threads
@@ -129,7 +129,7 @@ class Preflight(ForTask):
             warnings.simplefilter("ignore")  # truncated prompts: said among the warnings of the result
             reward = GoalBaselineReward(encoder, goal, baseline, task.alpha)
         found = preflight.prompt_warnings(goal, baseline, encoder)
-        envs = samples.open_task(task)
+        envs = making.open_task(task)
         rng = np.random.default_rng(self.seed)
         try:
             sample = samples.sample_world if is_world(envs) else samples.sample_env
@@ -245,9 +245,9 @@ def finish(run: Any, out: Path) -> Outcome:
 
 
 def _before_and_after(run: Any, out: Path, metrics: list[dict[str, Any]]) -> list[Path]:
-    from vlmrl import evaluation, runs, training
+    from vlmrl import evaluation, making, runs, training
 
-    envs = training.make_envs(run.config.task, 1)
+    envs = making.make_envs(run.config.task, 1)
     untrained = training.Run(run.config, run.folder, training.make_agent(run.config, envs))
     envs.close()
     rewards = [row["vlm_reward"] for row in metrics if row.get("vlm_reward") is not None]

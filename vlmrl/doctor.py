@@ -89,7 +89,7 @@ def check_jax() -> str:
 
 def check_renderer() -> str:
     """Draw a frame of cart-pole and make sure that it shows something."""
-    from vlmrl.samples import open_task
+    from vlmrl.making import open_task
     from vlmrl.tasks import get_task
 
     envs = open_task(get_task("cartpole"), num_envs=1)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from vlmrl.errors import usage_error
-from vlmrl.training import Run, make_envs
+from vlmrl.making import make_envs
+from vlmrl.training import Run
 from vlmrl_envs.world import is_world
 
 

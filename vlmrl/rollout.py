@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 
-from vlmrl.agents.buffer import NonFiniteError, Rollout
+from vlmrl.agents.buffer import Rollout
+from vlmrl.errors import NonFiniteError
 from vlmrl.vector import VLMVectorReward, autoreset_mode
 from vlmrl.wrappers import check_reads
 from vlmrl_envs.world import is_world

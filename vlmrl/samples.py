@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 
 from vlmrl.errors import usage_error
-from vlmrl.runtime import without_display
-from vlmrl.tasks import Task, check_env
 
 BATCH = 32
 """Frames in memory at once."""
@@ -32,48 +30,6 @@ class Samples:
     """Share of the start states that are goal states, 0..1; 0 where that is unknown."""
     notes: list[str] = field(default_factory=list)
     """What the reader of the verdict should know."""
-
-
-def open_task(task: Task, num_envs: int = 16, device: str | None = None) -> Any:
-    """Make the task's env: a World with `num_envs` worlds where its id gives one, else a single env.
-
-    device: where a World is rendered, "cpu" or "cuda[:i]". Raises: UsageError if it cannot be made or drawn.
-    """
-    import gymnasium
-
-    from vlmrl_envs.world import is_world
-
-    check_env(task.env_id)
-    without_display()
-    view = {"camera": task.camera, "render_size": task.render_size}
-    if gymnasium.spec(task.env_id).vector_entry_point is not None:
-        asked = {key: value for key, value in {**view, "horizon": task.horizon}.items() if value is not None}
-        asked |= {"render_device": device} if task.env_id.startswith("vlmrl/") and device else {}
-        asked |= {"num_envs": num_envs, "vectorization_mode": "vector_entry_point"}
-        envs = _make(gymnasium.make_vec, task, asked)
-        if is_world(envs):
-            return envs
-        envs.close()
-    for name, value in view.items():
-        if value is not None:
-            remedy = "give its own keyword arguments with --env-kwargs"
-            raise usage_error(name, f"{value} for {task.env_id}", "a World of vlmrl_envs", remedy)
-    env = _make(gymnasium.make, task, {})
-    if env.render_mode != "rgb_array":
-        got = f"{task.env_id} with render mode {env.render_mode}"
-        raise usage_error("env", got, "render mode rgb_array", "choose an env that draws frames")
-    return env
-
-
-def _make(maker: Any, task: Task, more: dict[str, Any]) -> Any:
-    import gymnasium
-
-    try:
-        return maker(task.env_id, render_mode="rgb_array", **{**task.kwargs, **more})
-    except (TypeError, gymnasium.error.Error, ImportError) as error:
-        remedy = "check --env-kwargs and what the env needs installed"
-        got = f"{task.env_id} with {task.kwargs} ({error})"
-        raise usage_error("env", got, "an env that can be made", remedy) from error
 
 
 def sample_world(envs: Any, rng: np.random.Generator, count: int) -> Samples:

@@ -17,6 +17,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvIndices,
 
 from vlmrl.errors import usage_error
 from vlmrl.horizon import FixedHorizon
+from vlmrl.runtime import without_display
 from vlmrl.vector import VLMVectorReward, autoreset_mode
 from vlmrl.wrappers import add_success, check_frame, check_reads, check_render_mode, score, warn_early_end
 
@@ -56,6 +57,7 @@ class VLMVecEnv(DummyVecEnv):
             raise usage_error(
                 "env_fns", "no functions", "at least one", "pass a list of functions that make an env"
             )
+        without_display()
         check_reads(reward_model, has_states=False)
         self.reward_model = reward_model
 

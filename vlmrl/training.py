@@ -14,9 +14,10 @@ import numpy as np
 from vlmrl.agents.config import PPOConfig
 from vlmrl.configs import from_plain
 from vlmrl.errors import usage_error
+from vlmrl.making import make_envs
 from vlmrl.progress import Progress
 from vlmrl.runs import RunFolder, default_run_path, read_config
-from vlmrl.tasks import Task, check_env, get_task
+from vlmrl.tasks import Task, get_task
 
 RewardName = Literal["vlm", "constant", "random_encoder", "swapped_goal", "true", "state_similarity"]
 REWARDS: tuple[RewardName, ...] = get_args(RewardName)
@@ -106,49 +107,6 @@ def preset(task_name: str) -> TrainConfig:
         init_log_std=-1.0, activation="elu", target_kl=0.03,
     )  # fmt: skip
     return TrainConfig(task=task, agent=agent, total_steps=300_000)
-
-
-def make_envs(
-    task: Task,
-    num_envs: int,
-    *,
-    horizon: int | None = None,
-    renderer: str = "warp",
-    render_device: str = "cpu",
-) -> Any:
-    """Make N worlds of a task: a World of vlmrl at once, anything else as a `SyncVectorEnv` that draws arrays.
-
-    Raises: UsageError for an unknown env, or one that draws no arrays.
-    """
-    import gymnasium
-    from gymnasium.vector import AutoresetMode, SyncVectorEnv
-
-    from vlmrl.horizon import FixedHorizon
-    from vlmrl.runtime import without_display
-
-    check_env(task.env_id)
-    without_display()
-    horizon = horizon or task.horizon
-    if gymnasium.spec(task.env_id).vector_entry_point and task.env_id.startswith("vlmrl"):
-        options: dict[str, Any] = {
-            **task.kwargs,
-            "renderer": renderer,
-            "camera": task.camera,
-            "horizon": horizon,
-            "render_device": render_device,
-        }
-        if task.render_size is not None:
-            options["render_size"] = task.render_size
-        return gymnasium.make_vec(
-            task.env_id, num_envs=num_envs, vectorization_mode="vector_entry_point", **options
-        )
-
-    def make() -> gymnasium.Env:
-        kwargs: dict[str, Any] = task.kwargs
-        env = gymnasium.make(task.env_id, render_mode="rgb_array", **kwargs)
-        return env if horizon is None else FixedHorizon(env, horizon)
-
-    return SyncVectorEnv([make for _ in range(num_envs)], autoreset_mode=AutoresetMode.SAME_STEP)
 
 
 class StateSimilarity:

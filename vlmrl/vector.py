@@ -11,6 +11,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 
 from vlmrl.errors import usage_error
 from vlmrl.horizon import FixedHorizon, check_horizon
+from vlmrl.runtime import without_display
 from vlmrl.wrappers import (
     check_frame,
     check_reads,
@@ -79,6 +80,7 @@ class VLMVectorReward(VectorWrapper):
         from vlmrl_envs.world import is_world  # here, since it imports MuJoCo
 
         super().__init__(envs)
+        without_display()
         self.reward_model = reward_model
         self.autoreset_mode = autoreset_mode(envs)
         self._is_world = is_world(envs)

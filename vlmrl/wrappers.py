@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import gymnasium
 import numpy as np
 
-from vlmrl.errors import usage_error
+from vlmrl.errors import NonFiniteError, usage_error
 from vlmrl.frames import check_frames
 from vlmrl.horizon import FixedHorizon
+from vlmrl.runtime import without_display
 
 if TYPE_CHECKING:
     from vlmrl.rewards.protocol import RewardModel
@@ -20,19 +21,22 @@ class EarlyTerminationWarning(UserWarning):
     """An env ended an episode early, so that the length of life says something about the task."""
 
 
-class NonFiniteRewardError(FloatingPointError):
+class NonFiniteRewardError(NonFiniteError):
     """A reward model returned NaN or infinity.
 
     Attributes: `env_index`, `step` (of that env's episode, from 1), `value`, and `frame` (uint8 (H, W, 3);
     None where the model reads states).
     """
 
+    remedy = "look at this error's .frame and at the prompts"
+
     def __init__(self, env_index: int, step: int, value: float, frame: np.ndarray | None) -> None:
-        super().__init__(
-            f"vlm_reward: got {value} from the reward model for env {env_index} at step {step} of its "
-            "episode; expected finite numbers; look at this error's .frame and at the prompts"
-        )
-        self.env_index, self.step, self.value, self.frame = env_index, step, value, frame
+        self.env_index, self.frame = env_index, frame
+        super().__init__("vlm_reward", value, step, env_index)
+
+    def place(self) -> str:
+        """Return the env and the step of its episode."""
+        return f" from the reward model for env {self.env_index} at step {self.step} of its episode"
 
 
 class VLMRewardWrapper(gymnasium.Wrapper):
@@ -59,6 +63,7 @@ class VLMRewardWrapper(gymnasium.Wrapper):
     def __init__(
         self, env: gymnasium.Env, reward_model: RewardModel, *, fixed_horizon: int | None = None
     ) -> None:
+        without_display()
         self._reads = check_reads(reward_model, has_states=hasattr(env.unwrapped, "get_state"))
         if self._reads == "frames":
             check_render_mode(env)

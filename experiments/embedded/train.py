@@ -35,8 +35,8 @@ FLOOR, CEILING = 0.03, 0.97
 """Truths 0 and 1 as labels; within, the label is straight in the truth."""
 NOTHING = 0.003
 """The label of every sentence on a frame that shows no world at all."""
-NOTHINGS = 12
-"""Such frames in a batch: blank, noise, blurs, and frames whose pieces are out of place."""
+NOTHINGS = 0.047
+"""Share of such frames in a batch: blank, noise, blurs, and frames whose pieces are out of place."""
 
 
 class Frames:
@@ -102,7 +102,7 @@ def draw_batch(
             same[row : row + counts[world], column] = 1.0
         row += counts[world]
     shown = np.concatenate(frames)
-    where = rng.choice(batch, NOTHINGS, replace=False)
+    where = rng.choice(batch, round(NOTHINGS * batch), replace=False)
     shown[where] = nothings(rng, shown[where])
     truth[where], same[where] = -1.0, 1.0
     return shown, [s.text for s in sentences], truth, same
@@ -234,7 +234,8 @@ def main() -> None:
 
     started, seen = time.time(), 0
     step = first
-    ahead = ThreadPoolExecutor(1)
+    # One thread for the batches: two would fight with the model's own over the cores.
+    ahead = ThreadPoolExecutor(1, initializer=lambda: torch.set_num_threads(1))
     waiting = ahead.submit(make_batch, step)
     while step < args.steps:
         elapsed = (time.time() - started) / 60 / args.minutes if args.minutes else 0.0

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vlmrl.errors import usage_error
+from vlmrl.errors import NonFiniteError, usage_error
 
 
 class Rollout(NamedTuple):
@@ -34,20 +34,6 @@ class Rollout(NamedTuple):
     """(T, N) bool: the row counts."""
     values: np.ndarray | None = None
     """(T, N) float: `Sample.values`; computed again where None."""
-
-
-class NonFiniteError(FloatingPointError):
-    """A NaN or an infinity, with its place; nothing has been learnt from it and no statistic has seen it."""
-
-    def __init__(self, name: str, value: float, step: int | None = None, world: int | None = None) -> None:
-        self.name, self.value, self.step, self.world = name, value, step, world
-        if step is None:
-            remedy = "the agent is as before this update; lower the learning rate or look at the rewards"
-            super().__init__(f"{name}: got {value}; expected a finite number; {remedy}")
-        else:
-            remedy = "mend its source, or mark the row invalid to leave it out"
-            place = f"at step {step}, world {world}"
-            super().__init__(f"{name}: got {value} {place}; expected finite numbers; {remedy}")
 
 
 def check_rollout(rollout: Rollout, num_envs: int, obs_dim: int, action_dim: int, discrete: bool) -> Rollout:

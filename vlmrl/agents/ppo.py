@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vlmrl.agents.buffer import NonFiniteError, Rollout, check_rollout
+from vlmrl.agents.buffer import Rollout, check_rollout
 from vlmrl.agents.config import PPOConfig, sb3_defaults
 from vlmrl.agents.networks import (
     Architecture,
@@ -25,7 +25,7 @@ from vlmrl.agents.networks import (
 )
 from vlmrl.agents.normalise import RunningStats, init_stats, normalise
 from vlmrl.agents.update import LearnerState, no_evidence, optimiser, ppo_update
-from vlmrl.errors import usage_error
+from vlmrl.errors import NonFiniteError, usage_error
 
 __all__ = ["PPO", "NonFiniteError", "PPOConfig", "Rollout", "Sample", "sb3_defaults"]
 
