@@ -66,11 +66,15 @@ def _cpu_lines() -> list[str]:
 
 
 class Book:
-    """A JSON list of rows on disk, kept whole whatever is killed when."""
+    """A JSON list of rows on disk, kept whole whatever is killed when; read anew each time, as two may write."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.rows: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows on disk now."""
+        return json.loads(self.path.read_text()) if self.path.exists() else []
 
     def has(self, **keys: Any) -> bool:
         """Tell whether a row with these values is there."""
@@ -78,9 +82,8 @@ class Book:
 
     def add(self, row: dict[str, Any]) -> None:
         """Append a row and write the file anew, atomically."""
-        self.rows.append(row)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(self.path, (json.dumps(self.rows, indent=1) + "\n").encode())
+        replace_file(self.path, (json.dumps([*self.rows, row], indent=1) + "\n").encode())
 
 
 def run_one(

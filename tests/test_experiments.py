@@ -74,6 +74,9 @@ def test_a_book_survives_and_refuses_nothing_it_has(tmp_path: Path) -> None:
     book.add({"condition": "vlm", "seed": 0})
     again = common.Book(book.path)
     assert again.has(condition="vlm", seed=0) and not again.has(condition="vlm", seed=1)
+    book.add({"condition": "vlm", "seed": 1})  # two that write take turns
+    again.add({"condition": "vlm", "seed": 2})
+    assert [row["seed"] for row in book.rows] == [0, 1, 2]
 
 
 def test_the_encoders_data_and_training_run_at_a_small_scale(
