@@ -291,6 +291,21 @@ def test_envs_are_opened_or_refused(registered):
         making.open_task(replace(task, env_id="tests/Blind-v0", env_kwargs=()))
 
 
+def test_an_env_whose_vector_env_cannot_be_made_is_made_one_by_one():
+    def no_frames(num_envs: int) -> None:
+        raise AssertionError("made although it takes no render_mode")
+
+    name = "tests/Twofold-v0"
+    gymnasium.register(name, entry_point=CounterEnv, vector_entry_point=no_frames)
+    try:
+        task = Task("t", name, ("a",), ("b",))
+        env, envs = making.open_task(task), making.make_envs(task, 2, horizon=5)
+        assert env.render_mode == "rgb_array" and envs.num_envs == 2
+        env.close(), envs.close()
+    finally:
+        del gymnasium.registry[name]
+
+
 def test_mountain_car_is_opened_as_a_world_and_drawn():
     envs = making.open_task(replace(get_task("mountain_car"), horizon=10, render_size=(32, 32)), num_envs=2)
     try:

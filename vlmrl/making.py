@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vlmrl.errors import usage_error
+from vlmrl.errors import UsageError, usage_error
 from vlmrl.runtime import without_display
 from vlmrl.tasks import Task, check_env
 
@@ -65,7 +65,12 @@ def _make_worlds(task: Task, num_envs: int, horizon: int | None, renderer: str, 
         asked = {"camera": task.camera, "render_size": task.render_size, "horizon": horizon}
         options |= {name: value for name, value in asked.items() if value is not None}
         options |= {"renderer": renderer, "render_device": device}
-    envs = _make(gymnasium.make_vec, task, options)
+    try:
+        envs = _make(gymnasium.make_vec, task, options)
+    except UsageError:
+        if spec.namespace == "vlmrl":
+            raise
+        return None  # a vector env that draws no frames, say; the single env speaks for itself
     if is_world(envs):
         return envs
     envs.close()
