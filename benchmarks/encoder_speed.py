@@ -23,7 +23,7 @@ import numpy as np
 import torch
 import tyro
 
-from experiments.common import hardware, provenance
+from experiments.common import provenance
 from vlmrl.encoders import load_encoder
 from vlmrl.encoders.clip import ClipEncoder
 from vlmrl.encoders.sources import EMBEDDED, load_clip
@@ -167,7 +167,7 @@ def about(threads: int, device: str | None) -> dict[str, Any]:
     """Return what the figures depend on."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() and device != "cpu" else None
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    return {**provenance(), "hardware": hardware(gpu), "threads": threads, "load_average_at_end": load}
+    return {**provenance(gpu), "threads": threads, "load_average_at_end": load}
 
 
 if __name__ == "__main__":

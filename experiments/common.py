@@ -32,14 +32,9 @@ CONDITIONS = ("vlm", "state_similarity", "constant", "random_encoder", "swapped_
 """The reward, the ceiling, and three controls that must fail."""
 
 
-def hardware(gpu: str | None = None) -> dict[str, Any]:
-    """Return what times depend on: the processor, the cores this process may use, the GPU that was used."""
+def provenance(gpu: str | None = None) -> dict[str, Any]:
+    """Return hardware (gpu: the one that was used), commit and versions, as every row carries them."""
     models = [line.split(":")[1].strip() for line in _cpu_lines() if line.startswith("model name")]
-    return {"cpu": models[0] if models else platform.processor(), "cores": cores(), "gpu": gpu}
-
-
-def provenance() -> dict[str, Any]:
-    """Return hardware, commit and versions, as every row carries them."""
     git = ["git", "-C", str(Path(__file__).parent)]
     commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
     wanted = (
@@ -54,7 +49,7 @@ def provenance() -> dict[str, Any]:
         "stable-baselines3",
     )
     return {
-        "hardware": hardware(),
+        "hardware": {"cpu": models[0] if models else platform.processor(), "cores": cores(), "gpu": gpu},
         "commit": commit or None,
         "versions": {k: v for k, v in versions().items() if k in wanted},
     }
@@ -66,7 +61,10 @@ def _cpu_lines() -> list[str]:
 
 
 class Book:
-    """A JSON list of rows on disk, kept whole whatever is killed when; read anew each time, as two may write."""
+    """A JSON list of rows on disk, kept whole whatever is killed when.
+
+    It is read anew before each answer and each addition, so that two experiments may fill it by turns.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -44,11 +44,11 @@ def main() -> None:
         f"\nJudged by the physics, not by the reward: {judged['success']:.0%} of {judged['episodes']} fresh episodes"
     )
     print(f"kept the pole upright (95% interval {low:.0%} to {high:.0%}); {seconds:.0f} s in all.")
-    print("\nSee for yourself:")
     if args.record:
         row = {key: judged[key] for key in ("success", "success_interval", "episodes")}
         row |= {"seconds": round(seconds, 1), "seed": config.seed, **provenance()}
         replace_file(RESULTS / "demo.json", (json.dumps(row, indent=1) + "\n").encode())
+    print("\nSee for yourself:")
     for path in (page, out / "videos" / "before.mp4", out / "videos" / "after.mp4"):
         print(f"  {Path(path).resolve()}")
 

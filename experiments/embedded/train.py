@@ -155,7 +155,7 @@ def to_input(frames: np.ndarray | torch.Tensor, rng: torch.Generator | None) -> 
 def encode_words(model: torch.nn.Module, tokens: torch.Tensor) -> torch.Tensor:
     """Return what `model.encode_text` returns (K, D), the padding after the longest of tokens (K, 32) left out.
 
-    Exact: attention looks back only, and a sentence is read at its last word. Two to three times faster.
+    Exact: attention looks back only, and a sentence is read at its last word.
     """
     length = int(tokens.argmax(dim=1).max()) + 1
     x = model.token_embedding(tokens[:, :length]) + model.positional_embedding[:length]
