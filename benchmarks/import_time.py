@@ -13,12 +13,13 @@ import sys
 from experiments.common import RESULTS, provenance
 
 CODE = "import time; t = time.perf_counter(); import vlmrl; print(time.perf_counter() - t)"
+REPEATS = 15
 
 
 def main() -> None:
     times = [
         float(subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True).stdout)
-        for _ in range(15)
+        for _ in range(REPEATS)
     ]
     found = {
         "seconds_median": statistics.median(times),

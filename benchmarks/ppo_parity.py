@@ -12,8 +12,6 @@ percentile bootstraps over seeds. Time is training alone, our compilation includ
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +21,7 @@ import gymnasium
 import numpy as np
 import tyro
 
-from experiments.common import provenance
+from experiments.common import Book, provenance
 from vlmrl.agents import PPO, PPOConfig, Rollout
 from vlmrl.errors import usage_error
 
@@ -198,7 +196,7 @@ def main(
     quick: bool = False,
     out: Path | None = None,
 ) -> None:
-    """Compare both agents and write experiments/results/ppo_parity.json.
+    """Compare both agents and fill experiments/results/ppo_parity.json; runs that it holds are skipped.
 
     Args:
         seeds: Seeds of both agents.
@@ -207,7 +205,7 @@ def main(
         episodes: Evaluation episodes per run.
         torch_threads: Threads of stable-baselines3's torch.
         quick: Two seeds and few steps, to see that it runs; writes only where --out says.
-        out: The file to write.
+        out: The file to fill.
     """
     import torch
 
@@ -219,32 +217,32 @@ def main(
         seeds, episodes, steps = (0, 1) if seeds == SEEDS else seeds, 5, steps or 8192
     elif out is None:
         out = ROOT / "experiments" / "results" / "ppo_parity.json"
-    about, rows = {**provenance(), "torch_threads": torch_threads}, []
+    about = {**provenance(), "torch_threads": torch_threads}
+    book, rows = Book(out) if out is not None else None, []
     for name in tasks:
         task = TASKS[name]
         per_update = task.config.num_steps * task.num_envs
         num_updates = max(1, (steps or task.steps) // per_update)
         for seed in seeds:
             for agent, train in (("vlmrl", train_ours), ("stable-baselines3", train_theirs)):
+                keys = {"task": name, "agent": agent, "seed": seed, "steps": num_updates * per_update}
+                if book is not None and book.has(**keys):
+                    continue
                 start = time.perf_counter()
                 act = train(name, task, num_updates, seed)
                 seconds = time.perf_counter() - start
                 returns = evaluate(act, name, episodes, seed=10_000 + seed)
                 row = {
-                    "benchmark": "ppo_parity", "task": name, "agent": agent, "seed": seed,
-                    "steps": num_updates * per_update, "num_envs": task.num_envs, "episodes": episodes,
+                    "benchmark": "ppo_parity", **keys, "num_envs": task.num_envs, "episodes": episodes,
                     "return_mean": float(returns.mean()), "return_std": float(returns.std()),
                     "train_seconds": round(seconds, 2), "config": dataclasses.asdict(task.config), **about,
                 }  # fmt: skip
-                rows.append(row)
                 shown = f"return {row['return_mean']:.1f} after {row['steps']} steps, {seconds:.1f} s"
                 print(f"{name} {agent} seed {seed}: {shown}", flush=True)
-                if out is not None:
-                    out.parent.mkdir(parents=True, exist_ok=True)
-                    partial = out.with_suffix(".tmp")
-                    partial.write_text(json.dumps(rows, indent=1) + "\n")
-                    os.replace(partial, out)
-    print_table(rows)
+                rows.append(row)
+                if book is not None:
+                    book.add(row)
+    print_table(book.rows if book is not None else rows)
 
 
 if __name__ == "__main__":

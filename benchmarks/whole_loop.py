@@ -54,11 +54,18 @@ def main() -> None:
     parser.add_argument("--encoder", default="embedded")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--updates", type=int, default=3, help="updates of the loop in a repeat")
+    parser.add_argument("--worlds", type=int, help="instead of the task's own number")
+    parser.add_argument("--steps", type=int, help="steps of a rollout, instead of the task's own number")
     parser.add_argument("--out", type=Path, default=RESULTS / "whole_loop.json")
     args = parser.parse_args()
     limit_threads()
     guard_import_order()
     config = replace(preset("humanoid_kneeling"), encoder=args.encoder)
+    config = replace(
+        config,
+        num_envs=args.worlds or config.num_envs,
+        agent=replace(config.agent, num_steps=args.steps or config.agent.num_steps),
+    )
     envs = make_envs(config.task, config.num_envs)
     reward, agent = make_reward(config, envs), make_agent(config, envs)
     collector = Collector(envs, reward, config.agent.num_steps)

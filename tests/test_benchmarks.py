@@ -1,0 +1,76 @@
+"""The benchmarks run, write rows that say what they were measured on, and resume. How fast is theirs to say."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import gymnasium
+import pytest
+
+from benchmarks import encoder_speed, import_time, ppo_parity, whole_loop
+from vlmrl.errors import UsageError
+
+
+def test_parity_trains_both_agents_once_on_each_task_and_seed(
+    tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "parity.json"
+    arguments = {"tasks": ("CartPole-v1",), "steps": 512, "quick": True, "out": out}
+    ppo_parity.main(seeds=(0,), **arguments)
+    rows = json.loads(out.read_text())
+    assert [(row["agent"], row["seed"], row["steps"]) for row in rows] == [
+        ("vlmrl", 0, 512), ("stable-baselines3", 0, 512)]  # fmt: skip
+    assert all(row["return_mean"] > 0 and row["train_seconds"] > 0 and row["hardware"] for row in rows)
+    assert "difference" in capsys.readouterr().out
+    ppo_parity.main(seeds=(0, 1), **arguments)
+    assert [row["seed"] for row in json.loads(out.read_text())] == [0, 0, 1, 1]
+    monkeypatch.setattr(ppo_parity, "train_ours", lambda *a: pytest.fail("ran again what is in the file"))
+    ppo_parity.main(seeds=(0, 1), **arguments)
+    assert "95% interval" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("env_id", sorted(ppo_parity.TASKS))
+def test_parity_gets_a_policy_that_acts_from_both_agents(env_id: str) -> None:
+    task = ppo_parity.TASKS[env_id]
+    small = replace(task, config=replace(task.config, num_steps=32, num_minibatches=2, num_epochs=1))
+    env = gymnasium.make_vec(env_id, num_envs=3, vectorization_mode="sync")
+    obs, _ = env.reset(seed=0)
+    for train in (ppo_parity.train_ours, ppo_parity.train_theirs):
+        actions = train(env_id, small, 1, 0)(obs)
+        assert env.action_space.contains(actions.astype(env.action_space.dtype))
+    env.close()
+
+
+def test_parity_refuses_a_task_it_lacks(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--tasks.*Ant-v5.*CartPole-v1"):
+        ppo_parity.main(tasks=("Ant-v5",), out=tmp_path / "parity.json")
+    assert not (tmp_path / "parity.json").exists()
+
+
+def test_encoder_speed_measures_ours_beside_plain_open_clip(tmp_path: Path) -> None:
+    out = tmp_path / "speed.json"
+    encoder_speed.main(encoder_speed.SpeedConfig(sides=(64,), repeats=1, seconds=0.02, out=out))
+    found = json.loads(out.read_text())
+    assert {row["how"] for row in found["rows"]} == {"vlmrl", "plain open_clip"}
+    assert all(row["frames_per_s"] > 0 for row in found["rows"]) and found["hardware"]["cores"] >= 1
+
+
+def test_whole_loop_sets_the_loop_beside_its_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "loop.json"
+    arguments = ["--repeats", "1", "--updates", "1", "--out", str(out), "--worlds", "2", "--steps", "4"]
+    monkeypatch.setattr(sys, "argv", ["whole_loop", *arguments])
+    whole_loop.main()
+    found = json.loads(out.read_text())
+    (row,) = found["rows"]
+    assert set(row["alone"]) == {"act", "step", "render", "embed and score", "update"}
+    assert row["ratio"] == pytest.approx(row["whole"] / sum(row["alone"].values()))
+
+
+def test_import_time_is_that_of_a_fresh_interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(import_time, "RESULTS", tmp_path)
+    monkeypatch.setattr(import_time, "REPEATS", 1)
+    import_time.main()
+    assert 0 < json.loads((tmp_path / "import_time.json").read_text())["seconds_median"] < 60
