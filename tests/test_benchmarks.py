@@ -10,7 +10,7 @@ from pathlib import Path
 import gymnasium
 import pytest
 
-from benchmarks import encoder_speed, import_time, ppo_parity, whole_loop
+from benchmarks import encoder_speed, import_time, large_models, ppo_parity, whole_loop
 from vlmrl.errors import UsageError
 
 
@@ -56,6 +56,22 @@ def test_encoder_speed_measures_ours_beside_plain_open_clip(tmp_path: Path) -> N
     found = json.loads(out.read_text())
     assert {row["how"] for row in found["rows"]} == {"vlmrl", "plain open_clip"}
     assert all(row["frames_per_s"] > 0 for row in found["rows"]) and found["hardware"]["cores"] >= 1
+
+
+def test_large_models_are_measured_each_in_a_process_of_its_own(tmp_path: Path, capsys) -> None:
+    out = tmp_path / "large.json"
+    config = large_models.CostConfig(models=("embedded",), repeats=1, batch_size=1, out=out)
+    large_models.main(config)
+    (row,) = json.loads(out.read_text())
+    assert row["frames_per_s"] > 0 and row["memory_mib"] > 0 and row["image_size"] == 64
+    assert "| embedded | cpu | 64 | 1.4M |" in out.with_suffix(".md").read_text()
+    large_models.main(config)
+    assert len(json.loads(out.read_text())) == 1
+
+
+def test_a_large_model_needs_no_weights_and_no_tokenizer_to_be_measured() -> None:
+    encoder = large_models.make_encoder("ViT-S-32-alt", "cpu")
+    assert encoder.embed_images(large_models.probe_frames(1, 224)).shape == (1, 256)
 
 
 def test_whole_loop_sets_the_loop_beside_its_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
