@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import subprocess
 import sys
@@ -11,8 +12,10 @@ import numpy as np
 import pytest
 
 import vlmrl_envs  # noqa: F401  (registers the worlds)
+from vlmrl_envs.cartpole.rules import CartPole
 from vlmrl_envs.errors import WorldError
 from vlmrl_envs.rendering import blank_frames, make_renderer
+from vlmrl_envs.rendering.looks import LooksRenderer, add_stand_in
 
 IDS = ["vlmrl/CartPole-v0", "vlmrl/MountainCar-v0", "vlmrl/Humanoid-v0"]
 
@@ -92,3 +95,44 @@ def test_gl_gives_the_same_picture_where_there_is_one_and_a_remedy_where_not() -
         pytest.skip("MuJoCo itself cannot be imported with MUJOCO_GL=egl where there is no EGL")
     word, _, rest = found.stdout.strip().splitlines()[-1].partition(" ")
     assert (word == "error" and float(rest) < 12) or (word == "remedy" and "warp" in rest), found
+
+
+def _looks(count: int):
+    """Return cart-pole's rules, a base model for looks, and looks that differ in camera, light and colours."""
+    rules = CartPole()
+    spec = rules.build_spec()
+    add_stand_in(spec)
+    base = spec.compile()
+    rng, looks = np.random.default_rng(3), []
+    for _ in range(count):
+        look = copy.copy(base)
+        look.cam_pos[:] *= rng.uniform(0.9, 1.1)
+        look.cam_fovy[:] *= rng.uniform(0.9, 1.1)
+        look.geom_rgba[:, :3] = rng.uniform(0, 1, (look.ngeom, 3))
+        look.vis.headlight.ambient[:], look.vis.headlight.diffuse[:] = rng.uniform(0.1, 0.6, (2, 1))
+        looks.append(look)
+    return rules, base, looks
+
+
+def test_a_look_is_drawn_among_others_as_by_a_renderer_of_its_own() -> None:
+    rules, base, looks = _looks(2)
+    qpos = rules.split(rules.sample_states(np.random.default_rng(0), 40))[0]
+    together = LooksRenderer(base, rules.cameras[0], (24, 32), num_threads=2)
+    which = np.arange(40) % 2
+    frames = together.render(qpos, [looks[i] for i in which])
+    for i, look in enumerate(looks):
+        alone = make_renderer("warp", look, rules.cameras[0], (24, 32), num_threads=1)
+        np.testing.assert_array_equal(frames[which == i], alone.render(qpos[which == i]))
+        alone.close()
+    assert (frames[0] != frames[1]).mean() > 0.25
+    together.close()
+
+
+def test_looks_want_a_base_made_for_them_and_one_for_each_row() -> None:
+    rules, base, looks = _looks(1)
+    with pytest.raises(WorldError, match=r"add_stand_in"):
+        LooksRenderer(rules.model, rules.cameras[0], (16, 16))
+    renderer = LooksRenderer(base, rules.cameras[0], (16, 16), num_threads=1)
+    with pytest.raises(WorldError, match=r"looks: got 1; expected one for each of 3"):
+        renderer.render(np.zeros((3, rules.nq)), looks)
+    renderer.close()

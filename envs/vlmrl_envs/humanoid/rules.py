@@ -40,9 +40,9 @@ class Humanoid(WorldRules):
         self.read_body = BodyReader(self.model)
         self._control_range = self.model.actuator_ctrlrange[:, 1].copy()
 
-    def build_model(self) -> mujoco.MjModel:
-        """Compile the edited humanoid."""
-        return model.build_spec().compile()
+    def build_spec(self) -> mujoco.MjSpec:
+        """Build the edited humanoid in its scene."""
+        return model.build_spec()
 
     def observe(self, states: np.ndarray) -> np.ndarray:
         """Return float32 (B, 47)."""

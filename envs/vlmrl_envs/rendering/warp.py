@@ -49,6 +49,7 @@ class WarpRenderer:
         size: tuple[int, int],
         device: str = "cpu",
         num_threads: int = 0,
+        world_fields: tuple[str, ...] = (),
     ) -> None:
         warp, _ = import_warp()
         if not (device == "cpu" or (device.startswith("cuda") and warp.is_cuda_available())):
@@ -57,19 +58,21 @@ class WarpRenderer:
         threads = 1 if device != "cpu" else (num_threads or len(os.sched_getaffinity(0)))
         batch = CPU_BATCH if device == "cpu" else CUDA_BATCH
         self._size = size
-        self._contexts = [_Context(model, camera, size, batch, device) for _ in range(threads)]
+        self.world_fields = world_fields
+        self._contexts = [_Context(model, camera, size, batch, device, world_fields) for _ in range(threads)]
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
 
-    def render(self, qpos: np.ndarray) -> np.ndarray:
-        """Draw qpos (B, nq) as uint8 frames (B, H, W, 3)."""
+    def render(self, qpos: np.ndarray, fields: dict[str, np.ndarray] | None = None) -> np.ndarray:
+        """Draw qpos (B, nq) as uint8 frames (B, H, W, 3); fields (B, ...) of the model that are each row's own."""
+        fields = fields or {}
         frames = np.empty((len(qpos), *self._size, 3), np.uint8)
         starts = list(range(0, len(qpos), self._contexts[0].batch))
         if self._pool is None or len(starts) < 2:
-            self._contexts[0].draw(qpos, frames, starts)
+            self._contexts[0].draw(qpos, fields, frames, starts)
             return frames
         count = len(self._contexts)
         jobs = [
-            self._pool.submit(context.draw, qpos, frames, starts[i::count])
+            self._pool.submit(context.draw, qpos, fields, frames, starts[i::count])
             for i, context in enumerate(self._contexts)
         ]
         for job in jobs:
@@ -86,7 +89,13 @@ class _Context:
     """One render context: its own data and buffers, drawing `batch` worlds a call."""
 
     def __init__(
-        self, model: mujoco.MjModel, camera: str, size: tuple[int, int], batch: int, device: str
+        self,
+        model: mujoco.MjModel,
+        camera: str,
+        size: tuple[int, int],
+        batch: int,
+        device: str,
+        world_fields: tuple[str, ...],
     ) -> None:
         self._warp, self._mjw = import_warp()
         self.batch = batch
@@ -104,23 +113,30 @@ class _Context:
                 cam_active=[camera],
                 use_shadows=False,
                 render_skybox=True,
+                use_precomputed_rays="cam_fovy" not in world_fields,
             )
+            for name in world_fields:
+                shared = getattr(self._model, name)
+                own = self._warp.zeros((batch, *shared.shape[1:]), dtype=shared.dtype)
+                setattr(self._model, name, own)
+                own.assign(np.repeat(shared.numpy(), batch, axis=0))
             self._pixels = self._warp.zeros((batch, size[0], size[1]), dtype=self._warp.vec3)
             self._qpos = self._warp.zeros((batch, model.nq), dtype=float)
             self._draw_batch()
 
-    def draw(self, qpos: np.ndarray, frames: np.ndarray, starts: list[int]) -> None:
+    def draw(
+        self, qpos: np.ndarray, fields: dict[str, np.ndarray], frames: np.ndarray, starts: list[int]
+    ) -> None:
         """Draw qpos[start : start + batch] into frames for every start."""
         with self._warp.ScopedDevice(self._device):
             for start in starts:
-                part = qpos[start : start + self.batch]
-                full = np.zeros((self.batch, qpos.shape[1]), np.float32)
-                full[: len(part)] = part
-                full[len(part) :] = part[-1:]
-                self._qpos.assign(full)
+                rows = np.minimum(np.arange(start, start + self.batch), len(qpos) - 1)
+                self._qpos.assign(qpos[rows].astype(np.float32))
+                for name, values in fields.items():
+                    getattr(self._model, name).assign(values[rows])
                 self._draw_batch()
-                pixels = self._pixels.numpy()[: len(part)]
-                frames[start : start + len(part)] = (pixels * 255.0 + 0.5).clip(0, 255)
+                drawn = min(self.batch, len(qpos) - start)
+                frames[start : start + drawn] = (self._pixels.numpy()[:drawn] * 255.0 + 0.5).clip(0, 255)
 
     def _draw_batch(self) -> None:
         mjw, model, data = self._mjw, self._model, self._data
