@@ -407,3 +407,5 @@ def test_evidence_is_a_difference_of_rewards_or_a_termination_and_is_remembered(
     odd = np.where(last, 7.0, 0.4).astype(np.float32)
     assert not gather(same, odd, off, ~last)[1] and gather(same, odd, off, all_valid)[1]
     assert gather(no_evidence(), 1e-5 * (1 + odd), off, all_valid)[1]  # small units are no rounding
+    assert not gather(no_evidence(), 1e-5 * (1 + odd), off, all_valid, resolution=1e-4)[1]
+    assert gather(no_evidence(), 1e-5 * (1 + odd), last, all_valid, resolution=1e-4)[1]

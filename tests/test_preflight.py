@@ -88,6 +88,8 @@ def test_a_flat_reward_is_flat():
     assert result.verdict == "flat" and "the reward is flat" in result.warnings[0]
     tiny = np.full(64, 0.2003) + np.arange(64) * 1e-17  # narrower than NumPy's bins can be
     assert judge(scored(start=tiny, random=tiny)).verdict == "flat"
+    chance = {name: 0.3 + 1e-5 * values for name, values in (("start", LOW), ("random", LOW), ("goal", HIGH))}
+    assert judge(scored(**chance)).verdict == "flat"  # in order, but by less than an encoder resolves
 
 
 def test_a_reversed_reward_is_reversed():

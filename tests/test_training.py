@@ -223,3 +223,29 @@ def test_rewards_are_left_as_they_are_where_episodes_terminate() -> None:
     ends = ends.copy()
     ends[1, 1] = True
     assert training._shift(rollout._replace(terminated=ends)) == 0.0
+
+
+@pytest.mark.parametrize("resolution", [1e-3, 0.0])
+def test_what_an_encoder_cannot_resolve_is_not_learnt_from(tmp_path: Path, resolution: float) -> None:
+    """A random encoder's rewards differ in the fifth decimal; blown up by normalisation they taught cart-pole."""
+    changed = config(tmp_path, reward="random_encoder", reward_resolution=resolution, checkpoint_every=32)
+    if resolution:
+        with pytest.warns(
+            training.FlatRewardWarning, match=r"one constant, to 0.001, in 32 steps.*preflight"
+        ):
+            run = train(changed)
+    else:
+        run = train(changed)
+    rows = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+    assert [row["ppo/learning"] for row in rows] == [0.0 if resolution else 1.0] * 2
+    envs = make_envs(run.config.task, 4)
+    fresh = training.make_agent(run.config, envs).state_dict()
+    envs.close()
+    after = run.agent.state_dict()
+    moved = any(not np.array_equal(after[k], fresh[k]) for k in after if "params/policy" in k)
+    assert moved == (resolution == 0)
+
+
+def test_a_resolution_is_a_number_from_0(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"reward_resolution: got -1"):
+        config(tmp_path, reward_resolution=-1)

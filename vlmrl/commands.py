@@ -167,6 +167,8 @@ class Train(ForTask):
     """Device of the encoder: cpu, cuda or cuda:N; by default a GPU if there is one."""
     renderer: str = "warp"
     """How worlds of vlmrl are drawn: warp (everywhere) or gl."""
+    reward_resolution: float = 1e-3
+    """An encoder's rewards whose range so far is no wider count as one constant and teach nothing; 0 turns it off."""
     checkpoint_every: int = 100_000
     """Environment steps between checkpoints."""
     video: bool = True
@@ -200,7 +202,16 @@ class Train(ForTask):
 
 
 PRESET_FIELDS = (
-    *("encoder", "reward", "num_envs", "total_steps", "renderer", "checkpoint_every", "video"),
+    *(
+        "encoder",
+        "reward",
+        "num_envs",
+        "total_steps",
+        "renderer",
+        "reward_resolution",
+        "checkpoint_every",
+        "video",
+    ),
     "agent",
 )
 """Fields of `Train` whose defaults are those of the task's preset."""

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from vlmrl.rewards.protocol import FLAT
+
 if TYPE_CHECKING:
     from vlmrl.encoders import Encoder
     from vlmrl.rewards import RewardModel
@@ -22,8 +24,6 @@ SEPARATES = 0.9
 """AUC from which goal states count as told apart."""
 REVERSED = 0.4
 """AUC from which downwards the reward prefers the others to the goal states."""
-FLAT = 1e-3
-"""Standard deviation over all states below which a reward counts as flat; cosines reach from -1 to 1."""
 MIN_STATES = 8
 """Fewer states than these are no basis for a verdict."""
 BLACK = 3
@@ -202,10 +202,10 @@ def judge(
 
 
 def _verdict(compared: Mapping[str, float], num_goal: int, flat: bool) -> tuple[Verdict, str]:
-    if compared and min(compared.values()) >= SEPARATES:
-        return "separates", f"goal states earn more than {_names(compared)} states"
     if flat:
         return "flat", "the reward is nearly the same everywhere: there is nothing to learn from"
+    if compared and min(compared.values()) >= SEPARATES:
+        return "separates", f"goal states earn more than {_names(compared)} states"
     if compared and min(compared.values()) <= REVERSED:
         return "reversed", "some states that are not the goal earn more than goal states"
     if compared:

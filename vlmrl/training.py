@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -16,13 +17,22 @@ from vlmrl.configs import from_plain
 from vlmrl.errors import usage_error
 from vlmrl.making import make_envs
 from vlmrl.progress import Progress
+from vlmrl.rewards.protocol import FLAT
 from vlmrl.runs import RunFolder, default_run_path, read_config
 from vlmrl.tasks import Task, get_task
 
 RewardName = Literal["vlm", "constant", "random_encoder", "swapped_goal", "true", "state_similarity"]
 REWARDS: tuple[RewardName, ...] = get_args(RewardName)
+FROM_FRAMES: tuple[RewardName, ...] = ("vlm", "random_encoder", "swapped_goal")
+"""Rewards that an encoder gives."""
+FLAT_FROM = 0.1
+"""Share of the steps after which a run says that its reward is flat."""
 RECENT = 100
 """Episodes over which the shown success is averaged."""
+
+
+class FlatRewardWarning(UserWarning):
+    """The reward has been one constant so far: nothing is learnt from it."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,9 @@ class TrainConfig:
     reward: RewardName = "vlm"
     """vlm, or a control: constant, random_encoder, swapped_goal, true (the world's own reward),
     state_similarity (how true the goal's words are of the physics: what a perfect encoder would say)."""
+    reward_resolution: float = FLAT
+    """An encoder's rewards whose range in the run so far is no wider count as one constant: nothing is learnt
+    from them. 0 learns from any difference."""
     checkpoint_every: int = 100_000
     """Environment steps between checkpoints."""
     video: bool = True
@@ -58,6 +71,9 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.reward not in REWARDS:
             raise usage_error("reward", self.reward, f"one of {', '.join(REWARDS)}", "vlm is the usual one")
+        if not 0 <= self.reward_resolution < float("inf"):
+            remedy = "0 learns from any difference"
+            raise usage_error("reward_resolution", self.reward_resolution, "a finite number >= 0", remedy)
         for name in ("num_envs", "total_steps", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise usage_error(name, getattr(self, name), "an integer >= 1", f"set {name} accordingly")
@@ -159,10 +175,14 @@ def make_agent(config: TrainConfig, envs: Any) -> Any:
     from vlmrl.agents.ppo import PPO
 
     updates = -(-config.total_steps // (config.num_envs * config.agent.num_steps))
+    settings = config.agent
+    if config.reward in FROM_FRAMES:
+        wider = max(settings.reward_resolution, config.reward_resolution)
+        settings = replace(settings, reward_resolution=wider)
     return PPO(
         envs.single_observation_space,
         envs.single_action_space,
-        config.agent,
+        settings,
         config.num_envs,
         config.seed,
         updates,
@@ -206,6 +226,7 @@ def _loop(run: Run, collector: Any, on_progress: Callable[[Progress], None] | No
     since_saved: list[float] = []
     collector.reset(config.seed)
     shift: float | None = None
+    warned = False
     try:
         while step < config.total_steps:
             found = collector.collect(agent)
@@ -213,6 +234,9 @@ def _loop(run: Run, collector: Any, on_progress: Callable[[Progress], None] | No
                 shift = _shift(found.rollout)
             losses = agent.update(found.rollout._replace(rewards=found.rollout.rewards - np.float32(shift)))
             step += config.num_envs * config.agent.num_steps
+            if not (warned or losses["learning"]) and step >= FLAT_FROM * config.total_steps:
+                warned = True
+                warnings.warn(_flat_text(config, step), FlatRewardWarning, stacklevel=3)
             frames += found.frames_scored
             successes.extend(found.successes)
             vlm_reward = float(found.rollout.rewards[found.rollout.valid].mean())
@@ -244,6 +268,15 @@ def _shift(rollout: Any) -> float:
     matter in the return's scale. Where episodes end by truncation only, a constant changes no policy's rank.
     """
     return 0.0 if rollout.terminated.any() else float(rollout.rewards[rollout.valid].mean())
+
+
+def _flat_text(config: TrainConfig, step: int) -> str:
+    """Say that nothing was learnt so far, and what to do."""
+    width = f", to {config.reward_resolution:g}" if config.reward in FROM_FRAMES else ""
+    return (
+        f"reward: got one constant{width}, in {step:,} steps; expected one that differs between frames, or nothing "
+        f"is learnt; see what `vlmrl preflight` says of goal, baseline and encoder"
+    )
 
 
 def _row(

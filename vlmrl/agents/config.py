@@ -56,6 +56,8 @@ class PPOConfig:
     """Standardise observations by running statistics (clipped to ±10)."""
     normalise_reward: bool = True
     """Divide rewards by the running deviation of the discounted return (clipped to ±10)."""
+    reward_resolution: float = 0.0
+    """Rewards whose range in all rollouts so far is no wider count as one constant, which moves no policy."""
     sde: bool = False
     """Explore by a noise that is a function of the state (gSDE); continuous actions only."""
     sde_sample_freq: int = -1
@@ -66,7 +68,7 @@ class PPOConfig:
             self._require(name, getattr(self, name) >= 1, "an integer >= 1")
         for name in ("gamma", "gae_lambda"):
             self._require(name, 0.0 <= getattr(self, name) <= 1.0, "a number in [0, 1]")
-        for name in ("learning_rate", "ent_coef", "vf_coef"):
+        for name in ("learning_rate", "ent_coef", "vf_coef", "reward_resolution"):
             self._require(name, 0.0 <= getattr(self, name) < math.inf, "a finite number >= 0")
         for name in ("clip_coef", "max_grad_norm"):
             self._require(name, 0.0 < getattr(self, name) < math.inf, "a finite number > 0")

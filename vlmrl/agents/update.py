@@ -117,10 +117,11 @@ def gather(
     rewards: Float[Array, "T N"],
     terminated: Bool[Array, "T N"],
     valid: Bool[Array, "T N"],
+    resolution: float = 0.0,
 ) -> tuple[Evidence, Bool[Array, ""]]:
     """Take a rollout in; return the evidence so far and whether any policy can yet be told from any other.
 
-    While every reward is the same and nothing terminates, all policies earn the same. Advantages are then the value
+    While every reward is the same, to `resolution`, and nothing terminates, all policies earn the same. Advantages are then the value
     function's own errors, which standardising would blow up to full size: the policy would drift, and on an easy
     world a constant reward would seem to teach.
     """
@@ -128,13 +129,14 @@ def gather(
     highest = jnp.maximum(evidence.highest, jnp.where(valid, rewards, -jnp.inf).max())
     ended = evidence.terminated | (terminated & valid).any()
     size = jnp.maximum(jnp.abs(lowest), jnp.abs(highest))
-    return Evidence(lowest, highest, ended), ended | (highest - lowest > ROUNDING * (size + 0.5))
+    same = jnp.maximum(resolution, ROUNDING * (size + 0.5))
+    return Evidence(lowest, highest, ended), ended | (highest - lowest > same)
 
 
 def _prepare(
     config: PPOConfig, arch: Architecture, state: LearnerState, rollout: Rollout
-) -> tuple[LearnerState, Batch]:
-    """Turn a rollout into a batch, and take it into the statistics."""
+) -> tuple[LearnerState, Batch, Bool[Array, ""]]:
+    """Turn a rollout into a batch, take it into the statistics, and say whether there is anything to learn from."""
     valid = jnp.asarray(rollout.valid)
 
     def clean(rows: Any) -> Any:  # so that NaN in a row that counts nothing cannot pass through a gradient
@@ -148,7 +150,7 @@ def _prepare(
         obs, next_obs = normalise(obs_stats, obs), normalise(obs_stats, next_obs)
         obs_stats = update_stats(obs_stats, raw_obs, valid)
     terminated, truncated = jnp.asarray(rollout.terminated), jnp.asarray(rollout.truncated)
-    evidence, telling = gather(state.evidence, rewards, terminated, valid)
+    evidence, telling = gather(state.evidence, rewards, terminated, valid, config.reward_resolution)
     if config.normalise_reward:
         ended = terminated | truncated
         rewards, reward_stats, carried = scale_rewards(
@@ -168,7 +170,7 @@ def _prepare(
     moved = state._replace(
         obs_stats=obs_stats, reward_stats=reward_stats, running_return=carried, evidence=evidence
     )
-    return moved, Batch(*flat)
+    return moved, Batch(*flat), telling
 
 
 def minibatches(
@@ -237,9 +239,10 @@ def ppo_update(
 ) -> tuple[LearnerState, dict[str, Float[Array, ""]]]:
     """Learn from a rollout; return the new state and the means of the minibatches' statistics.
 
-    `finite` among them is 0 where a loss or a parameter stopped being a finite number.
+    `finite` among them is 0 where a loss or a parameter stopped being a finite number; `learning` is 0 where all
+    rewards so far are one constant, so that the policy stays.
     """
-    state, batch = _prepare(config, arch, state, rollout)
+    state, batch, telling = _prepare(config, arch, state, rollout)
     num_rows = batch.weight.shape[0]
 
     def epoch(progress: _Progress, epoch_key: Array) -> tuple[_Progress, dict[str, Float[Array, ""]]]:
@@ -262,6 +265,7 @@ def ppo_update(
         "explained_variance": 1.0 - unexplained,
         "learning_rate": jnp.asarray(learning_rate),
         "finite": finite.astype(jnp.float32),
+        "learning": telling.astype(jnp.float32),
     }
     if "log_std" in progress.params:
         means["action_std"] = jnp.exp(progress.params["log_std"]).mean()

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 
 Reads = Literal["frames", "embeddings", "states"]
 
+FLAT = 1e-3
+"""A similarity that varies by less than this is flat: what is smaller, half precision may have made (cosines reach
+from -1 to 1, and encoders compute in half precision where it stays within a cosine of 0.9999)."""
+
 
 @runtime_checkable
 class RewardModel(Protocol):
