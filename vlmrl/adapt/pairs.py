@@ -12,6 +12,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from vlmrl.errors import usage_error
+from vlmrl.frames import check_frames, resize_frames
+
 Fits = Callable[[str], bool]
 MAX_TRIES = 100
 """Draws of a sentence that is short enough for the text tower."""
@@ -51,10 +54,10 @@ class ArrayStore:
     """Frames in an array, usually memory-mapped: what is drawn is read, nothing else."""
 
     def __init__(
-        self, name: str, frames: np.ndarray, known: Known, train: np.ndarray, held_out: np.ndarray
+        self, name: str, frames: np.ndarray, known: Known, train: np.ndarray, held_out: np.ndarray, size: int
     ) -> None:
-        """Hold frames uint8 (n, S, S, 3); `train` and `held_out` are the rows of each, disjoint."""
-        self.name, self.frames, self.known = name, frames, known
+        """Hold frames uint8 (n, H, W, 3), drawn at `size` pixels; `train` and `held_out` are rows, disjoint."""
+        self.name, self.frames, self.known, self.size = name, frames, known, size
         self._rows = {False: train, True: held_out}
 
     @property
@@ -74,15 +77,23 @@ class ArrayStore:
 
     def read(self, rows: np.ndarray) -> tuple[np.ndarray, Known]:
         """Return the frames of these rows and what is known of them."""
+        frames = fit_square(self.frames[rows], self.size)
         degrees, captions = self.known.degrees, self.known.captions
         if degrees is not None:
-            return self.frames[rows], Known(degrees=np.asarray(degrees[rows], np.float32))
+            return frames, Known(degrees=np.asarray(degrees[rows], np.float32))
         assert captions is not None
-        return self.frames[rows], Known(captions=[captions[row] for row in rows])
+        return frames, Known(captions=[captions[row] for row in rows])
 
-    def held_out_rows(self, most: int) -> np.ndarray:
-        """Return the first rows, `most` at the most, that are never trained on."""
-        return self._rows[True][:most]
+    def rows(self, held_out: bool) -> np.ndarray:
+        """Return the rows that are never trained on, or those that are."""
+        return self._rows[held_out]
+
+
+def fit_square(frames: np.ndarray, size: int) -> np.ndarray:
+    """Squash frames uint8 (n, H, W, 3) to (n, size, size, 3), as the encoders do."""
+    if not len(frames) or frames.shape[1:3] == (size, size):
+        return frames.reshape(-1, size, size, 3)
+    return resize_frames(check_frames(frames), size).permute(0, 2, 3, 1).contiguous().numpy()
 
 
 def split_tail(n: int, share: float) -> tuple[np.ndarray, np.ndarray]:
@@ -106,7 +117,6 @@ class Family:
         """Draw n frames uint8 (n, S, S, 3); large stores give more, though not in proportion."""
         weights = np.array([max(store.count, 1) ** 0.75 for store in self.stores])
         counts = rng.multinomial(n, weights / weights.sum())
-        # (m,) = counts: a store of which nothing is drawn is not asked, which keeps empty ones harmless
         parts = [store.draw(rng, count, held_out) for store, count in zip(self.stores, counts, strict=True)]
         return np.concatenate([frames for frames, _ in parts]), [known for _, known in parts]
 
@@ -148,8 +158,6 @@ def family_shares(families: Sequence[Family], wished: Mapping[str, float]) -> li
 
     Raises: UsageError if a name is unknown, or nothing is left for a family.
     """
-    from vlmrl.errors import usage_error
-
     names = [family.name for family in families]
     for name in wished:
         if name not in names:
