@@ -109,9 +109,7 @@ class RunFolder:
         return cls(path)
 
     @classmethod
-    def open(
-        cls, path: str | os.PathLike[str], *, writing: bool = False, kind: str = "train"
-    ) -> RunFolder:
+    def open(cls, path: str | os.PathLike[str], *, writing: bool = False, kind: str = "train") -> RunFolder:
         """Take up the run at `path`; with `writing`, first clear away what a killed process left half done.
 
         Raises: UsageError if `path` is no run folder of this kind.

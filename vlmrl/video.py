@@ -16,7 +16,6 @@ from PIL import Image, ImageDraw
 from vlmrl.errors import usage_error
 from vlmrl.overlay import BACKGROUND, FAINT, annotate, check_frame, font, plain_text
 
-
 MAX_VIDEO_PIXELS = 16_000_000
 """Videos with larger frames are refused before one is decoded."""
 

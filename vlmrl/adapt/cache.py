@@ -35,7 +35,7 @@ class FrameWriter:
         self.rows: list[int] = []
         """Which of the frames given are kept, by their place."""
         self._given, self._stride, self._bytes = 0, 1, 3 * size * size
-        self._file = open(path.with_name(path.name + PART), "wb+")  # noqa: SIM115: closed by `close` or `abort`
+        self._file = open(path.with_name(path.name + PART), "wb+")  # noqa: SIM115
         self._file.write(self._header())
 
     def append(self, frames: np.ndarray) -> None:
@@ -68,9 +68,7 @@ class FrameWriter:
         # NumPy pads the header so that its length stays the same while the first axis grows.
         out = io.BytesIO()
         shape = (len(self.rows), self.size, self.size, 3)
-        np.lib.format.write_array_header_1_0(
-            out, {"descr": "|u1", "fortran_order": False, "shape": shape}
-        )
+        np.lib.format.write_array_header_1_0(out, {"descr": "|u1", "fortran_order": False, "shape": shape})
         return out.getvalue()
 
     def _halve(self) -> None:

@@ -42,7 +42,9 @@ def read_captions(folder: Path) -> dict[Path, list[VideoCaption]]:
         raise usage_error("videos", folder, "a folder that exists", "check the path")
     videos = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
     if not videos:
-        raise usage_error("videos", f"{folder}, without one", f"videos ({', '.join(SUFFIXES)})", "put some there")
+        raise usage_error(
+            "videos", f"{folder}, without one", f"videos ({', '.join(SUFFIXES)})", "put some there"
+        )
     found: dict[Path, list[VideoCaption]] = {path: [] for path in videos}
     files = [folder / name for name in FILES if (folder / name).is_file()]
     if len(files) > 1:
@@ -52,7 +54,9 @@ def read_captions(folder: Path) -> dict[Path, list[VideoCaption]]:
         for where, row in _rows(file):
             name, caption = _parse(where, row)
             if folder / name not in found:
-                raise usage_error("captions", f"{where} of {name!r}", f"a video in {folder}", "correct the name")
+                raise usage_error(
+                    "captions", f"{where} of {name!r}", f"a video in {folder}", "correct the name"
+                )
             found[folder / name].append(caption)
     for path in videos:
         beside = path.with_suffix(".txt")
@@ -101,7 +105,9 @@ def _parse(where: str, row: Any) -> tuple[str, VideoCaption]:
     start, end, truth = (_number(where, row, key, default) for key, default in
                          (("start", 0.0), ("end", math.inf), ("truth", 1.0)))  # fmt: skip
     if not 0 <= start < end:
-        raise usage_error("captions", f"{where} from {start} to {end} s", "start before end, from 0 on", REMEDY)
+        raise usage_error(
+            "captions", f"{where} from {start} to {end} s", "start before end, from 0 on", REMEDY
+        )
     if not 0 <= truth <= 1:
         raise usage_error("captions", f"{where} of truth {truth}", "a number from 0 to 1", REMEDY)
     return name, VideoCaption(" ".join(text.split()), start, end, truth)

@@ -160,7 +160,9 @@ def _check(config: AdaptConfig) -> None:
     for name in ("weight_decay", "minutes"):
         _in_range(config, name, 0.0, float("inf"), "0 or more")
     if config.held_out == 0:
-        raise usage_error("held_out", 0, "a share above 0", "0.05 is usual: the best weights are chosen by it")
+        raise usage_error(
+            "held_out", 0, "a share above 0", "0.05 is usual: the best weights are chosen by it"
+        )
     if config.lr is not None and not 0 < config.lr < 1:
         raise usage_error("lr", config.lr, "a number between 0 and 1", "leave it out for the default")
     if config.accumulate > config.batch:

@@ -32,7 +32,10 @@ def open_clip_config(loaded: LoadedClip) -> dict[str, Any]:
         text["hf_model_pretrained"] = False
     preprocess = loaded.model.visual.preprocess_cfg
     kept = ("mean", "std", "interpolation", "resize_mode", "fill_color")
-    return {"model_cfg": model_cfg, "preprocess_cfg": {k: to_plain(preprocess[k]) for k in kept if k in preprocess}}
+    return {
+        "model_cfg": model_cfg,
+        "preprocess_cfg": {k: to_plain(preprocess[k]) for k in kept if k in preprocess},
+    }
 
 
 def export(folder: Path, loaded: LoadedClip, weights: str, record: dict[str, Any]) -> None:
@@ -53,7 +56,9 @@ def export(folder: Path, loaded: LoadedClip, weights: str, record: dict[str, Any
         state[key] = tensor
     config = json.dumps(open_clip_config(loaded), indent=2) + "\n"
     replace_file(folder / CONFIG_FILE, config.encode())
-    if hasattr(loaded.tokenizer, "save_pretrained"):  # a Hugging Face one: open_clip looks for it beside the weights
+    if hasattr(
+        loaded.tokenizer, "save_pretrained"
+    ):  # a Hugging Face one: open_clip looks for it beside the weights
         loaded.tokenizer.save_pretrained(folder)
     replace_file(folder / WEIGHTS, save(state, metadata={"format": "pt"}))
     write_record(folder, record)
@@ -61,7 +66,9 @@ def export(folder: Path, loaded: LoadedClip, weights: str, record: dict[str, Any
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:
     """Write adapt.json: what the weights beside it were made of."""
-    content = redact(to_plain({"format": "vlmrl-adapt", "versions": versions(), "git": git_state(), **record}))
+    content = redact(
+        to_plain({"format": "vlmrl-adapt", "versions": versions(), "git": git_state(), **record})
+    )
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     replace_file(folder / RECORD, text.encode())
 

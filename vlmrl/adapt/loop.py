@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -57,7 +56,9 @@ def adapt_line(progress: AdaptProgress) -> str:
         f"loss {progress.loss:.4f}",
         f"{progress.frames_per_s:,.0f} frames/s",
     ]
-    parts += [f"held-out {k} {progress.validation[k]:.3f}" for k in ("loss", "auc") if k in progress.validation]
+    parts += [
+        f"held-out {k} {progress.validation[k]:.3f}" for k in ("loss", "auc") if k in progress.validation
+    ]
     return "  ".join([*parts, f"ETA {duration(progress.seconds_left)}"])
 
 
@@ -149,7 +150,7 @@ class _Work:
             checkpoint = self.folder.load_checkpoint("latest")
             self.training.restore(checkpoint)
             self.validation = checkpoint.extra["validation"]
-            drop_rows_after(self.folder.path, checkpoint.global_step)
+        drop_rows_after(self.folder.path, self.training.step)
         devices = [self.device] if self.device.type == "cuda" else []
         try:
             with torch.random.fork_rng(devices=devices):

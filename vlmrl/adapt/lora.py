@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
@@ -29,7 +28,7 @@ class LowRank(nn.Module):
         self.down = nn.Parameter(torch.randn(rank, columns) / columns**0.5)
         self.up = nn.Parameter(torch.zeros(rows, rank))
 
-    def forward(self, weight: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    def forward(self, weight: Tensor) -> Tensor:
         """Return the weight with the product added, in the weight's own precision."""
         with torch.autocast(weight.device.type, enabled=False):
             return weight + SCALE * (self.up @ self.down).reshape(weight.shape)
@@ -39,9 +38,8 @@ def targets(model: nn.Module) -> list[tuple[nn.Module, str]]:
     """Return (module, parameter name) of every weight that gets factors."""
     found: list[tuple[nn.Module, str]] = []
     for module in model.modules():
-        if isinstance(module, nn.Linear):
-            found.append((module, "weight"))
-        elif isinstance(module, nn.Conv2d) and module.groups == 1 and module.kernel_size in KERNELS:
+        kernel = isinstance(module, nn.Conv2d) and module.groups == 1 and module.kernel_size in KERNELS
+        if kernel or isinstance(module, nn.Linear):
             found.append((module, "weight"))
         for name in PLAIN:
             value = module._parameters.get(name)

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from vlmrl.adapt.batches import Inputs
 from vlmrl.adapt.config import AdaptConfig, LabelConfig
-from vlmrl.adapt.loss import pair_labels, pair_weights, soft_sigmoid_loss
 from vlmrl.adapt.lora import add_low_rank
+from vlmrl.adapt.loss import pair_labels, pair_weights, soft_sigmoid_loss
 from vlmrl.encoders import speed
 from vlmrl.encoders.sources import LoadedClip, build_scratch, load_clip
 from vlmrl.errors import usage_error
@@ -134,9 +134,7 @@ def similarity_logits(
     return model.logit_scale.exp() * images @ words.T + model.logit_bias
 
 
-def backward(
-    model: Any, inputs: Inputs, labels: LabelConfig, parts: int, half: torch.dtype | None
-) -> float:
+def backward(model: Any, inputs: Inputs, labels: LabelConfig, parts: int, half: torch.dtype | None) -> float:
     """Add the gradient of the batch's loss to the model's and return the loss, computed in `parts`.
 
     Source of the parts: Gao et al. 2021 (GradCache), sentences first without and at the end with a graph.
@@ -148,7 +146,9 @@ def backward(
     )
     total = pair_weights(truth, same, labels).sum()
     if parts == 1:
-        logits = similarity_logits(model, encode_frames(model, images, half), encode_words(model, tokens, half))
+        logits = similarity_logits(
+            model, encode_frames(model, images, half), encode_words(model, tokens, half)
+        )
         loss = soft_sigmoid_loss(logits, truth, same, labels, total)
         loss.backward()
         return loss.item()

@@ -22,14 +22,14 @@ MOST = 1500
 """Frames of a stored source on which its facts are judged one by one."""
 
 
-def average_ranks(values: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
+def average_ranks(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     """Return ranks from 1 on; equal values share the mean of theirs."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     return (last - (counts - 1) / 2)[inverse]
 
 
-def auc(scores: Float[np.ndarray, "n"], true: np.ndarray) -> float | None:
+def auc(scores: Float[np.ndarray, " n"], true: np.ndarray) -> float | None:
     """Return the probability that a true one's score exceeds a false one's (ties half); None without either."""
     positives = int(true.sum())
     negatives = len(true) - positives
@@ -39,7 +39,7 @@ def auc(scores: Float[np.ndarray, "n"], true: np.ndarray) -> float | None:
     return float((ranks[true].sum() - positives * (positives + 1) / 2) / (positives * negatives))
 
 
-def spearman(a: Float[np.ndarray, "n"], b: Float[np.ndarray, "n"]) -> float | None:
+def spearman(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> float | None:
     """Return the rank correlation of a and b, -1..1; None if one of them is constant."""
     ranks = average_ranks(a), average_ranks(b)
     if min(r.std() for r in ranks) == 0:
@@ -48,22 +48,33 @@ def spearman(a: Float[np.ndarray, "n"], b: Float[np.ndarray, "n"]) -> float | No
 
 
 def captions_auc(scores: Float[np.ndarray, "n k"], truth: Float[np.ndarray, "n k"]) -> float | None:
-    """Return the AUC of true against false captions of a frame, averaged over the frames that have both."""
+    """Return the AUC of the frames a caption is true of against those it is false of, averaged over captions.
+
+    Captions that are true of every frame, such as baselines, or of none, tell nothing and are left out.
+    """
     found = []
-    for row, known in zip(scores, truth, strict=True):
-        clear = (known >= TRUE) | ((known >= 0) & (known <= FALSE))
-        found.append(auc(row[clear], known[clear] >= TRUE))
+    for column in _telling(truth):
+        clear = (truth[:, column] >= TRUE) | (truth[:, column] <= FALSE)
+        found.append(auc(scores[clear, column], truth[clear, column] >= TRUE))
     values = [value for value in found if value is not None]
     return float(np.mean(values)) if values else None
 
 
 def top_is_true(scores: Float[np.ndarray, "n k"], truth: Float[np.ndarray, "n k"]) -> float | None:
-    """Return the share of frames whose most similar caption is true (at least 0.5), of those that have a true one."""
-    able = (truth >= TRUE).any(axis=1)
+    """Return the share of frames whose most similar caption is true (at least 0.5), of those that have a true one.
+
+    Only captions that are true of some frames and false of others stand for choice.
+    """
+    columns = _telling(truth)
+    able = (truth[:, columns] >= TRUE).any(axis=1)
     if not able.any():
         return None
-    best = truth[able, scores[able].argmax(axis=1)]
-    return float((best >= 0.5).mean())
+    chosen = scores[able][:, columns].argmax(axis=1)
+    return float((truth[able][:, columns][np.arange(len(chosen)), chosen] >= 0.5).mean())
+
+
+def _telling(truth: Float[np.ndarray, "n k"]) -> np.ndarray:
+    return np.flatnonzero((truth >= TRUE).any(axis=0) & (truth <= FALSE).any(axis=0))
 
 
 @torch.no_grad()

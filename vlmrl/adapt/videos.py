@@ -47,10 +47,10 @@ def open_videos(
     if store.count < 1 or store.held_out < 1:
         got = f"{store.count + store.held_out} frames in {source.videos}"
         raise usage_error("videos", got, "two or more", "raise --fps, or add videos")
-    known = [{text: truth for text, truth in row.items() if text != CLIP} for row in store.known.captions or ()]
-    return ArrayStore(
-        name, store.frames, Known(captions=known), store.rows(False), store.rows(True), size
-    )
+    known = [
+        {text: truth for text, truth in row.items() if text != CLIP} for row in store.known.captions or ()
+    ]
+    return ArrayStore(name, store.frames, Known(captions=known), store.rows(False), store.rows(True), size)
 
 
 def _decode(path: Path, rows: list[VideoCaption], clip: int, fps: float) -> Iterator[Part]:
@@ -64,7 +64,9 @@ def _decode(path: Path, rows: list[VideoCaption], clip: int, fps: float) -> Iter
     for row in rows:
         if row not in used:
             got = f"{row.text!r} from {row.start:g} to {row.end:g} s of {path}, which ends at {seconds:g} s"
-            raise usage_error("captions", got, f"a frame of it at {fps:g} a second", "correct it, or raise fps")
+            raise usage_error(
+                "captions", got, f"a frame of it at {fps:g} a second", "correct it, or raise fps"
+            )
 
 
 def split_clips(

@@ -58,7 +58,11 @@ class WorldFrames:
     def draw(self, rng: np.random.Generator, n: int, held_out: bool = False) -> tuple[np.ndarray, Known]:
         """Draw n states anew and their frames uint8 (n, S, S, 3); states of two generators are never the same."""
         if n == 0:
-            known = Known(captions=[]) if self.grammar is None else Known(degrees=np.zeros((0, len(self.grammar.facts))))
+            known = (
+                Known(captions=[])
+                if self.grammar is None
+                else Known(degrees=np.zeros((0, len(self.grammar.facts))))
+            )
             return np.zeros((0, self.size, self.size, 3), np.uint8), known
         frames, about = self.look(self.world.sample_states(rng, n))
         return frames, Known(captions=about) if self.grammar is None else Known(degrees=np.array(about))
@@ -110,7 +114,12 @@ def open_world(
     if n < 2:
         raise usage_error("world frames", n, "2 or more, or 0 to draw each batch anew", "20000 is usual")
     store = cached_store(
-        cache, world.name, size, n, lambda: world.parts(seed, n), lambda known: split_tail(len(known), held_out)
+        cache,
+        world.name,
+        size,
+        n,
+        lambda: world.parts(seed, n),
+        lambda known: split_tail(len(known), held_out),
     )
     world.envs.close()
     return store, world.grammar
