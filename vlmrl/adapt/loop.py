@@ -177,7 +177,7 @@ class _Work:
                 if training.step % config.log_every == 0:
                     lr = training.optimizer.param_groups[0]["lr"]
                     row = {"loss": loss, "lr": lr, "seconds": training.seconds}
-                    row |= {"logit_scale": float(training.model.logit_scale.exp().mean())}
+                    row |= {"logit_scale": float(training.model.logit_scale.detach().exp().mean())}
                     self.folder.log(training.step, row)
                 if training.step % config.validate_every == 0 or self._progress() >= 1:
                     self._validate()
