@@ -76,14 +76,14 @@ def test_it_learns_squares_it_has_not_seen(tmp_path: Path, world: str) -> None:
     assert source["frames"] == 120 and source["held_out"] == 80
 
 
-def test_it_learns_cart_pole_frames_drawn_once_and_anew(tmp_path: Path) -> None:
-    source = WorldSource("vlmrl/CartPole-v0", frames=300)
-    config = small(tmp_path, kind="resnet", sources=(source,), steps=60, batch=48, captions=24, lr=5e-3,
-                   validate_every=30, validation_frames=60, long_captions="cut", precision="auto")  # fmt: skip
+def test_the_embedded_encoder_goes_on_with_cart_pole_frames_drawn_once_and_anew(tmp_path: Path) -> None:
+    source = WorldSource("vlmrl/CartPole-v0", frames=100)
+    config = small(tmp_path, start="embedded", sources=(source,), steps=4, validate_every=4, low_rank=4,
+                   validation_frames=20, precision="auto")  # fmt: skip
     result = adapt.run(config)
-    assert result.validation["auc"] > 0.6 and "spearman/cartpole" in result.validation
-    anew = replace(config, out=tmp_path / "anew", sources=(replace(source, frames=0),), steps=2)
-    assert adapt.run(anew).step == 2
+    assert result.validation["auc"] > 0.85 and result.validation["spearman/cartpole"] > 0.7
+    anew = replace(config, out=tmp_path / "anew", sources=(replace(source, frames=0),), steps=1)
+    assert adapt.run(anew).step == 1
 
 
 def test_the_folder_loads_in_plain_open_clip_with_the_same_embeddings(tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_a_loss_that_is_not_finite_stops_with_its_batch_saved(tmp_path: Path, mo
     assert adapt.resume(config.out).step == 4
 
 
-@pytest.mark.parametrize("call", range(4))
+@pytest.mark.parametrize("call", [0, 1, 3, 5])
 def test_a_full_disk_leaves_the_last_good_weights(tmp_path: Path, monkeypatch, call: int) -> None:
     whole = adapt.run(small(tmp_path, out=tmp_path / "whole"))
     config = small(tmp_path)
@@ -280,7 +280,7 @@ def test_the_command_trains_resumes_and_prints_json(tmp_path: Path, capsys) -> N
     out = tmp_path / "out"
     arguments = ["adapt", "--out", str(out), "--world", "test/SaidSquares-v0", "--world-frames", "60", "--start",
                  f"scratch:{model}", "--steps", "2", "--batch", "12", "--captions", "8", "--validate-every", "2",
-                 "--validation-frames", "24", "--device", "cpu", "--share", "test-saidsquares-v0=1", "--json"]  # fmt: skip
+                 "--validation-frames", "24", "--device", "cpu", "--share", "test_saidsquares_v0=1", "--json"]  # fmt: skip
     assert main(arguments) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["step"] == 2 and result["path"] == str(out) and 0 <= result["validation"]["auc"] <= 1

@@ -87,8 +87,10 @@ def drop_rows_after(folder: Path, step: int) -> None:
     file = folder / METRICS
     if not file.exists():
         return
-    rows = [line for line in file.read_bytes().splitlines(keepends=True) if _step_of(line) <= step]
-    replace_file(file, b"".join(rows))
+    rows = file.read_bytes().splitlines(keepends=True)
+    kept = [line for line in rows if _step_of(line) <= step]
+    if len(kept) < len(rows):
+        replace_file(file, b"".join(kept))
 
 
 def _step_of(line: bytes) -> int:

@@ -150,9 +150,9 @@ class _Work:
             checkpoint = self.folder.load_checkpoint("latest")
             self.training.restore(checkpoint)
             self.validation = checkpoint.extra["validation"]
-        drop_rows_after(self.folder.path, self.training.step)
         devices = [self.device] if self.device.type == "cuda" else []
         try:
+            drop_rows_after(self.folder.path, self.training.step)
             with torch.random.fork_rng(devices=devices):
                 self._train(on_progress, fresh=not saved)
             self._finish()

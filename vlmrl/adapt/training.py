@@ -117,12 +117,15 @@ class Training:
             raise usage_error("checkpoint", got, "one of this model", "resume with what the run began with")
         self.model.load_state_dict(weights, strict=False)
         saved = self.optimizer.state_dict()
-        order = [self._names[id(p)] for group in self.optimizer.param_groups for p in group["params"]]
-        index = {name: number for number, name in enumerate(order)}
+        order = [p for group in self.optimizer.param_groups for p in group["params"]]
+        index = {self._names[id(p)]: number for number, p in enumerate(order)}
         saved["state"] = {}
         for key, value in tensors.items():
             if key.startswith("adam/"):
                 _, name, part = key.split("/")
+                if value.shape == order[index[name]].shape:
+                    # The fused kernel reads both in the order of memory: kernels are channels last, files are not.
+                    value = torch.empty_like(order[index[name]], dtype=value.dtype).copy_(value)
                 saved["state"].setdefault(index[name], {})[part] = value
         self.optimizer.load_state_dict(saved)
         self.step, self.seconds = checkpoint.global_step, float(checkpoint.extra["seconds"])
