@@ -359,7 +359,7 @@ def test_frames_of_videos_get_the_captions_of_their_time(tmp_path: Path) -> None
 
 
 def test_an_adaptation_to_videos_runs_in_bounded_space(tmp_path: Path) -> None:
-    config = small(tmp_path, sources=(fakes.videos(tmp_path, 8.0),), cache_gib=64 * 768 / 2**30 * 1e-3)
+    config = small(tmp_path, sources=(fakes.videos(tmp_path, 30.0),), cache_gib=64 * 768 / 2**30 * 1e-3)
     result = adapt.run(config)
     assert result.step == 4
     (row,) = json.loads((config.out / "adapt.json").read_text())["data"]
@@ -427,7 +427,7 @@ def test_captions_and_videos_that_do_not_pair_are_named(tmp_path: Path, name: st
 def test_damaged_caption_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").touch()
     (tmp_path / "captions.json").write_text("[{")
-    with pytest.raises(UsageError, match="captions.json .*expected a json file"):
+    with pytest.raises(UsageError, match=r"captions.json .*expected a json file"):
         read_captions(tmp_path)
     (tmp_path / "captions.csv").write_text("file,caption\n")
     with pytest.raises(UsageError, match="expected one of them"):
@@ -444,7 +444,7 @@ def test_a_video_that_cannot_be_read_leaves_no_folder_behind(tmp_path: Path) -> 
     (place / "a.mp4").write_bytes(b"no video at all")
     (place / "a.txt").write_text("a robot")
     config = small(tmp_path, sources=(VideoSource(place),))
-    with pytest.raises(UsageError, match="video: got .*a.mp4 .*expected a video that ffmpeg can read"):
+    with pytest.raises(UsageError, match=r"video: got .*a.mp4 .*expected a video that ffmpeg can read"):
         adapt.run(config)
     assert not config.out.exists()
 
@@ -452,7 +452,7 @@ def test_a_video_that_cannot_be_read_leaves_no_folder_behind(tmp_path: Path) -> 
 def test_a_caption_after_the_end_of_its_video_is_named(tmp_path: Path) -> None:
     fakes.write_clip(tmp_path / "a.mp4", ["red"])
     (tmp_path / "captions.json").write_text(json.dumps([{**ROW, "start": 30}, ROW]))
-    with pytest.raises(UsageError, match="'x' from 30 to inf s of .*a.mp4, which ends at 0.75 s"):
+    with pytest.raises(UsageError, match=r"'x' from 30 to inf s of .*a.mp4, which ends at 0.75 s"):
         open_videos(VideoSource(tmp_path), "clips", 16, 0.2, 0, tmp_path / "cache", 100)
 
 
@@ -461,7 +461,7 @@ def test_a_text_over_the_context_length_is_named_with_its_tokens(tmp_path: Path)
     (source.videos / "three.txt").write_text("a robot " * 20)
     config = small(tmp_path, sources=(source,))
     with pytest.raises(
-        UsageError, match="caption: got 'a robot a robot.* of 42 tokens; expected at most 16 tokens"
+        UsageError, match=r"caption: got 'a robot a robot.* of 42 tokens; expected at most 16 tokens"
     ):
         adapt.run(config)
     assert not config.out.exists()
