@@ -176,6 +176,13 @@ class RunFolder:
         self._best = score if is_best else self._best
         return path
 
+    def mend_best(self, latest: Checkpoint) -> None:
+        """Point `best` to the latest checkpoint if it scores higher: a kill between the two pointers misses that."""
+        score = latest.extra.get("score")
+        if score is not None and (self._best is None or score > self._best):
+            checkpoints.replace_file(self.path / CHECKPOINTS / "best", f"{latest.path.name}\n".encode())
+            self._best = float(score)
+
     def load_checkpoint(self, which: str = "latest") -> Checkpoint:
         """Read the `latest` or `best` checkpoint, or with a warning an older one if it is damaged."""
         return checkpoints.load_checkpoint(self.path / CHECKPOINTS, which)

@@ -152,6 +152,8 @@ class _Work:
             self.validation = checkpoint.extra["validation"]
         devices = [self.device] if self.device.type == "cuda" else []
         try:
+            if saved:
+                self.folder.mend_best(checkpoint)
             drop_rows_after(self.folder.path, self.training.step)
             with torch.random.fork_rng(devices=devices):
                 self._train(on_progress, fresh=not saved)
