@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -77,26 +78,25 @@ def split_clips(
     Frames of one video are much alike: so whole videos are held out, in an order that `seed` draws, as long as
     each of their captions stays with another. Where that gives none, the end of each video is held out.
     """
-    clips = np.array([int(row[CLIP]) for row in known])
-    texts: dict[int, set[str]] = {clip: set() for clip in np.unique(clips).tolist()}
-    for clip, row in zip(clips.tolist(), known, strict=True):
-        texts[clip] |= set(row) - {CLIP}
-    left: dict[str, int] = {}
-    for of_clip in texts.values():
-        for text in of_clip:
-            left[text] = left.get(text, 0) + 1
-    out = np.zeros(len(known), bool)
-    for clip in np.random.default_rng([seed, len(texts)]).permutation(sorted(texts)).tolist():
-        mine = clips == clip
-        more = out.sum() + mine.sum()
-        if all(left[text] > 1 for text in texts[clip]) and (not out.any() or more <= held_out * len(known)):
-            if more > 0.5 * len(known):
-                continue
-            out |= mine
-            left |= {text: left[text] - 1 for text in texts[clip]}
-    if not out.any():
-        for clip in texts:
-            rows = np.flatnonzero(clips == clip)
-            if len(rows) > 1:
-                out[rows[split_tail(len(rows), held_out)[1]]] = True
-    return np.flatnonzero(~out), np.flatnonzero(out)
+    rows: dict[int, list[int]] = {}
+    texts: dict[int, set[str]] = {}
+    for number, row in enumerate(known):
+        clip = int(row[CLIP])
+        rows.setdefault(clip, []).append(number)
+        texts.setdefault(clip, set()).update(set(row) - {CLIP})
+    left = Counter(text for of_clip in texts.values() for text in of_clip)
+    out: list[int] = []
+    for clip in np.random.default_rng([seed, len(rows)]).permutation(sorted(rows)).tolist():
+        more = len(out) + len(rows[clip])
+        # The first may be more than was asked for, as long as most frames stay.
+        enough = more <= held_out * len(known) or (not out and more <= 0.5 * len(known))
+        if enough and all(left[text] > 1 for text in texts[clip]):
+            out += rows[clip]
+            left.subtract(texts[clip])
+    if not out:
+        for mine in rows.values():
+            if len(mine) > 1:
+                out += np.array(mine)[split_tail(len(mine), held_out)[1]].tolist()
+    is_out = np.zeros(len(known), bool)
+    is_out[out] = True
+    return np.flatnonzero(~is_out), np.flatnonzero(is_out)

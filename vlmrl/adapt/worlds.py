@@ -72,7 +72,11 @@ class WorldFrames:
         frames = fit_square(self.world.render_states(states, size=(self.size, self.size)), self.size)
         if self._degrees is not None:
             return frames, np.asarray(self._degrees(states), np.float32)
-        return frames, [{c.text: float(c.degree) for c in self.world.describe(state)} for state in states]
+        captions = [{c.text: float(c.degree) for c in self.world.describe(state)} for state in states]
+        if not all(captions):
+            remedy = "let it say something of every state that sample_states draws"
+            raise usage_error("world", f"{self.name}, without a caption for a state", "one or more", remedy)
+        return frames, captions
 
     def parts(self, seed: int, n: int) -> Iterator[Part]:
         """Yield n frames in chunks, with what is known of them."""
