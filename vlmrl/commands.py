@@ -351,8 +351,11 @@ class Adapt(AdaptOptions):
 
     def run(self) -> Outcome:
         """Train, or go on with --resume; what was made so far is whole at any moment."""
-        # Wrong input first: torch takes seconds to load.
-        config = self.check_resume() if self.resume is not None else self.config()
+        config = None
+        if self.resume is None:
+            config = self.config()
+        else:
+            self.check_resume()
         from vlmrl import adapt
         from vlmrl.adapt.loop import adapt_line
         from vlmrl.progress import ProgressPrinter

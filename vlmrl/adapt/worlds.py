@@ -95,9 +95,10 @@ def _open(source: WorldSource) -> Any:
     remedy = "use a World: a vector env with sample_states, describe and render_states"
     if gymnasium.spec(source.env_id).vector_entry_point is None:
         raise usage_error("world", f"{source.env_id}, a single env", "a World", remedy)
-    options: dict[str, Any] = {"num_envs": 1, "vectorization_mode": "vector_entry_point"}
+    options: dict[str, Any] = dict(source.env_kwargs)
+    options |= {"num_envs": 1, "vectorization_mode": "vector_entry_point"}
     try:
-        envs = gymnasium.make_vec(source.env_id, **dict(source.env_kwargs), **options)
+        envs = gymnasium.make_vec(source.env_id, **options)
     except (TypeError, gymnasium.error.Error, ImportError) as error:
         got = f"{source.env_id} with {dict(source.env_kwargs)} ({error})"
         raise usage_error("world", got, "a world that can be made", "check its arguments") from error
