@@ -109,7 +109,7 @@ def test_the_folder_loads_in_plain_open_clip_with_the_same_embeddings(tmp_path: 
 
 @pytest.mark.parametrize("changes", [
     {}, {"low_rank": 2}, {"accumulate": 3}, {"kind": "resnet", "precision": "bfloat16"}, {"freeze_text": True},
-    {"export": "latest"},
+    {"export": "latest"}, {"sources": (WorldSource("test/Squares-v0", frames=0),)},
 ], ids=str)  # fmt: skip
 def test_a_stopped_run_goes_on_bit_for_bit(tmp_path: Path, changes: dict) -> None:
     whole = adapt.run(small(tmp_path, **changes, steps=6, out=tmp_path / "whole"))

@@ -182,10 +182,25 @@ def test_frames_of_videos_get_the_captions_of_their_time(tmp_path: Path) -> None
 
 def test_an_adaptation_to_videos_runs_in_bounded_space(tmp_path: Path) -> None:
     config = small(tmp_path, sources=(fakes.videos(tmp_path, 30.0),), cache_gib=64 * 768 / 2**30 * 1e-3)
-    result = adapt.run(config)
+    with pytest.warns(UserWarning, match="frames are more than 64; one of 2 is kept"):
+        result = adapt.run(config)
     assert result.step == 4
     (row,) = json.loads((config.out / "adapt.json").read_text())["data"]
     assert row["family"] == "videos" and row["frames"] + row["held_out"] <= 64
+
+
+def test_a_world_larger_than_the_cache_is_drawn_in_part(tmp_path: Path) -> None:
+    fakes.register()
+    with pytest.warns(UserWarning, match="64 frames are drawn, not 90"):
+        adapt.run(small(tmp_path, sources=(WorldSource("test/Squares-v0", frames=90),), cache_gib=1e-9))
+
+
+def test_frames_and_words_of_ones_own_take_the_place_of_sources(tmp_path: Path) -> None:
+    config = small(tmp_path, sources=(), shares=(("clips", 0.25),))
+    with pytest.raises(ZeroDivisionError):
+        adapt.run(config, lambda progress: 1 // (progress.global_step - 3), families=[captioned(), graded()])
+    result = adapt.resume(config.out, families=[captioned(), graded()])
+    assert result.step == 4 and {"auc/clips", "auc/squares"} <= result.validation.keys()
 
 
 def test_whole_videos_are_held_out_where_others_say_the_same() -> None:

@@ -98,7 +98,6 @@ def test_a_text_over_the_context_length_is_named_with_its_tokens(tmp_path: Path)
 
 
 WRONG = {
-    "no source": ({"sources": ()}, "sources: got none"),
     "steps": ({"steps": 0}, "steps: got 0; expected 1 or more"),
     "batch": ({"batch": 1}, "batch: got 1"),
     "lr": ({"lr": 3.0}, "lr: got 3.0"),
@@ -116,6 +115,13 @@ def test_wrong_configs_are_refused(tmp_path: Path, name: str) -> None:
     changes, message = WRONG[name]
     with pytest.raises(UsageError, match=message):
         small(tmp_path, **changes)
+
+
+def test_without_a_source_nothing_is_made(tmp_path: Path) -> None:
+    config = small(tmp_path, sources=())
+    with pytest.raises(UsageError, match="sources: got none"):
+        adapt.run(config)
+    assert not config.out.exists()
 
 
 def test_the_command_line_says_what_is_wrong_in_one_line(tmp_path: Path, capsys, monkeypatch) -> None:

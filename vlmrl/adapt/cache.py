@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,17 +35,19 @@ class FrameWriter:
         self.path, self.size, self.most = path, size, most
         self.rows: list[int] = []
         """Which of the frames given are kept, by their place."""
-        self._given, self._stride, self._bytes = 0, 1, 3 * size * size
+        self.stride = 1
+        """Of so many frames one is kept."""
+        self._given, self._bytes = 0, 3 * size * size
         self._file = open(path.with_name(path.name + PART), "wb+")  # noqa: SIM115
         self._file.write(self._header())
 
     def append(self, frames: np.ndarray) -> None:
         """Add frames uint8 (m, H, W, 3), squashed to the file's size."""
         for frame in fit_square(frames, self.size):
-            if self._given % self._stride == 0:
+            if self._given % self.stride == 0:
                 if len(self.rows) == self.most:
                     self._halve()
-                if self._given % self._stride == 0:
+                if self._given % self.stride == 0:
                     self._file.write(np.ascontiguousarray(frame).data)
                     self.rows.append(self._given)
             self._given += 1
@@ -79,7 +82,7 @@ class FrameWriter:
             self._file.seek(start + kept * self._bytes)
             self._file.write(data)
         self.rows = self.rows[::2]
-        self._stride *= 2
+        self.stride *= 2
         self._file.seek(start + len(self.rows) * self._bytes)
         self._file.truncate()
 
@@ -118,7 +121,11 @@ def _fill(
         for frames, about in make():
             writer.append(frames)
             known += [x if isinstance(x, Mapping) else [round(float(d), 4) for d in x] for x in about]
-        return writer.close(), [known[row] for row in writer.rows]
+        frames = writer.close()
+        if len(frames) < len(known):
+            text = f"{path.name}: {len(known)} frames are more than {most}; one of {writer.stride} is kept"
+            warnings.warn(f"{text} (raise --cache-gib for more)", stacklevel=2)
+        return frames, [known[row] for row in writer.rows]
     except BaseException:
         writer.abort()
         raise

@@ -142,10 +142,14 @@ class AdaptConfig:
         return LEARNING_RATES[kind] if self.lr is None else self.lr
 
 
-def _check(config: AdaptConfig) -> None:
+def require_sources(config: AdaptConfig) -> None:
+    """Refuse a config without a source. Raises: UsageError."""
     if not config.sources:
         remedy = "give --world, --stored or --videos"
         raise usage_error("sources", "none", "at least one source of frames and captions", remedy)
+
+
+def _check(config: AdaptConfig) -> None:
     at_least: dict[str, int] = {
         "steps": 1, "batch": 2, "captions": 2, "accumulate": 1, "validate_every": 1, "validation_frames": 2,
         "log_every": 1, "low_rank": 0, "warmup": 0, "seed": 0,

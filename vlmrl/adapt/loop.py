@@ -13,7 +13,7 @@ import torch
 
 from vlmrl import checkpoints
 from vlmrl.adapt.batches import Ahead, BatchMaker, Inputs
-from vlmrl.adapt.config import AdaptConfig
+from vlmrl.adapt.config import AdaptConfig, require_sources
 from vlmrl.adapt.families import open_families
 from vlmrl.adapt.folder import RECORD, drop_rows_after, export, save_bad_batch
 from vlmrl.adapt.model import load_start
@@ -88,6 +88,8 @@ def run(
     Raises: UsageError for wrong input, with no folder left behind; FloatingPointError for a loss that is not
         finite, with the batch saved; OSError (disk full). The last good weights stay intact.
     """
+    if families is None:
+        require_sources(config)
     device = resolve_device(config.device)
     folder = RunFolder.create(config.out, config, KIND)
     with folder:

@@ -9,7 +9,15 @@ from typing import Any, Literal
 
 import tyro
 
-from vlmrl.adapt.config import AdaptConfig, LabelConfig, Source, StoredSource, VideoSource, WorldSource
+from vlmrl.adapt.config import (
+    AdaptConfig,
+    LabelConfig,
+    Source,
+    StoredSource,
+    VideoSource,
+    WorldSource,
+    require_sources,
+)
 from vlmrl.errors import usage_error
 
 Words = tyro.conf.UseAppendAction[tuple[str, ...]]
@@ -109,7 +117,9 @@ class AdaptOptions:
         labels = LabelConfig(floor=0.0, ceiling=1.0, nothing=0.0) if self.hard_labels else LabelConfig()
         shares = tuple(map(_parse_share, self.share))
         made = {"sources": tuple(sources), "shares": shares, "labels": labels, "augment": not self.no_augment}
-        return AdaptConfig(**{**same, **made})
+        config = AdaptConfig(**{**same, **made})
+        require_sources(config)
+        return config
 
     def check_resume(self) -> None:
         """Refuse other arguments beside --resume. Raises: UsageError naming them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -116,6 +117,9 @@ def open_world(
     if source.frames == 0:
         return world, world.grammar
     n = min(source.frames, most)
+    if n < source.frames:
+        text = f"{source.env_id}: {n} frames are drawn, not {source.frames} (raise --cache-gib for more)"
+        warnings.warn(text, stacklevel=2)
     if n < 2:
         raise usage_error("world frames", n, "2 or more, or 0 to draw each batch anew", "20000 is usual")
     store = cached_store(
