@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vlmrl import adapt
-from vlmrl.adapt import batches, validation
+from vlmrl.adapt import WorldSource, batches, validation
 from vlmrl.adapt.cache import FrameWriter
 from vlmrl.adapt.captions import read_captions
 from vlmrl.adapt.pairs import ArrayStore, Family, Known, family_shares, split_tail
