@@ -18,7 +18,11 @@ ORDER = [
     "horizon", "wrappers", "vector", "sb3",
     "agents.config", "agents.buffer", "agents.gae", "agents.networks", "agents.normalise", "agents.update", "agents.ppo",
     "agents", "rollout", "checkpoints", "runs", "progress", "overlay", "video", "plots", "page", "report",
-    "making", "samples", "preflight", "training", "evaluation", "doctor", "task_options", "commands", "cli",
+    "making", "samples", "preflight", "training", "evaluation",
+    "adapt.config", "adapt.pairs", "adapt.cache", "adapt.stored", "adapt.worlds", "adapt.captions", "adapt.videos",
+    "adapt.families", "adapt.tokens", "adapt.batches", "adapt.loss", "adapt.lora", "adapt.model", "adapt.validation",
+    "adapt.folder", "adapt.training", "adapt.loop", "adapt.options", "adapt",
+    "doctor", "task_options", "commands", "cli", "__main__",
 ]  # fmt: skip
 """Modules of `vlmrl` in the order data flows through them: each may import only those above it."""
 DOORS = {
@@ -28,7 +32,7 @@ DOORS = {
     "stable_baselines3": {"sb3"},
     "jax": {"agents.gae", "agents.networks", "agents.normalise", "agents.update", "agents.ppo", "doctor"},
     "optax": {"agents.update"},
-    "tyro": {"commands", "task_options", "cli"},
+    "tyro": {"commands", "task_options", "adapt.options", "cli"},
 }
 
 

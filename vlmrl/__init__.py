@@ -8,6 +8,7 @@ Modules, in the order data flows through them; each imports only from those abov
     agents, rollout                              PPO in JAX; worlds stepped at once, drawn late
     checkpoints, runs, overlay, video, report    what a run leaves behind
     preflight, training, evaluation, doctor, cli
+    adapt                                        encoders trained or fine-tuned on frames and captions
 """
 
 from __future__ import annotations

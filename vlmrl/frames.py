@@ -93,6 +93,25 @@ def fit_frames(
     Source: open_clip `image_transform` with resize_mode "squash", "longest" and "shortest". Deviation: squash
     is the default, because the centre crop (open_clip's usual mode) cuts MountainCar's flag away.
     """
+    pixels = resize_frames(frames, size, fit, interpolation, fill)
+    spread = torch.tensor(std, dtype=torch.float32, device=pixels.device).view(1, 3, 1, 1)
+    centre = torch.tensor(mean, dtype=torch.float32, device=pixels.device).view(1, 3, 1, 1)
+    scaled = pixels.to(torch.float32, memory_format=torch.channels_last)
+    return scaled.mul_(1.0 / (255.0 * spread)).sub_(centre / spread)
+
+
+def resize_frames(
+    frames: UInt8[Tensor, "batch height width 3"],
+    size: int,
+    fit: Fit = "squash",
+    interpolation: Interpolation = "bicubic",
+    fill: int = 0,
+) -> UInt8[Tensor, "batch 3 size size"]:
+    """Resize frames to `size` x `size` as uint8, channels first, by the rules of `fit_frames`.
+
+    Raises:
+        UsageError: an unknown `fit` or `interpolation`.
+    """
     if fit not in get_args(Fit):
         raise usage_error("fit", fit, "squash, pad or crop", "squash keeps everything in view")
     if interpolation not in get_args(Interpolation):
@@ -105,10 +124,7 @@ def fit_frames(
     elif fit == "pad":
         top, left = (size - height) // 2, (size - width) // 2
         pixels = F.pad(pixels, (left, size - width - left, top, size - height - top), value=fill)
-    spread = torch.tensor(std, dtype=torch.float32, device=pixels.device).view(1, 3, 1, 1)
-    centre = torch.tensor(mean, dtype=torch.float32, device=pixels.device).view(1, 3, 1, 1)
-    scaled = pixels.to(torch.float32, memory_format=torch.channels_last)
-    return scaled.mul_(1.0 / (255.0 * spread)).sub_(centre / spread)
+    return pixels
 
 
 def resized_sides(height: int, width: int, size: int, fit: Fit) -> tuple[int, int]:

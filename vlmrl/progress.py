@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TextIO
+from typing import Any, TextIO
 
 
 @dataclass(frozen=True)
@@ -66,23 +66,28 @@ class ProgressPrinter:
         *,
         every_s: float | None = None,
         clock: Callable[[], float] = time.monotonic,
+        line: Callable[[Any], str] = progress_line,
     ) -> None:
-        """Write to `stream` (standard error if None), at most once in `every_s` seconds (0.2 or 5)."""
+        """Write to `stream` (standard error if None), at most once in `every_s` seconds (0.2 or 5).
+
+        `line` writes what is shown; what it is given has at least `global_step` and `total_steps`.
+        """
         self._stream = sys.stderr if stream is None else stream
         self._in_place = bool(getattr(self._stream, "isatty", lambda: False)())
         self._every_s = (0.2 if self._in_place else 5.0) if every_s is None else every_s
         self._clock = clock
+        self._text = line
         self._last: float | None = None
         self._open_line = False
 
-    def __call__(self, progress: Progress) -> None:
+    def __call__(self, progress: Any) -> None:
         """Show `progress` if it is the first, the last, or due."""
         now = self._clock()
         done = progress.global_step >= progress.total_steps
         if self._last is not None and now - self._last < self._every_s and not done:
             return
         self._last = now
-        line = progress_line(progress)
+        line = self._text(progress)
         if self._in_place:
             width = shutil.get_terminal_size().columns - 1
             self._stream.write(f"\r\x1b[K{line[:width]}")  # erase first: the line may have grown shorter

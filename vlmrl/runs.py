@@ -78,10 +78,11 @@ class RunFolder:
         self._best: float | None = None
 
     @classmethod
-    def create(cls, path: str | os.PathLike[str], config: object) -> RunFolder:
+    def create(cls, path: str | os.PathLike[str], config: object, kind: str = "train") -> RunFolder:
         """Make the folder `path`, which must not exist, and write config.json into it.
 
         `config` is a frozen dataclass or a mapping; strings that look like secrets are taken out of it.
+        `kind` is the command that makes it: only the folders of `train` are agents' runs.
         Raises: UsageError if the folder exists or cannot be made; nothing is overwritten.
         """
         path = Path(path)
@@ -90,6 +91,7 @@ class RunFolder:
             content = {
                 "format": FORMAT,
                 "version": VERSION,
+                "kind": kind,
                 "created": datetime.now(UTC).isoformat(timespec="seconds"),
                 "config": to_plain(config),
                 "versions": versions(),
@@ -99,20 +101,21 @@ class RunFolder:
             text = json.dumps(redact(content), indent=2, ensure_ascii=False, allow_nan=False)
             checkpoints.replace_file(path / CONFIG, text.encode())
             (path / CHECKPOINTS).mkdir()
-            (path / VIDEOS).mkdir()
+            if kind == "train":
+                (path / VIDEOS).mkdir()
         except BaseException:
             shutil.rmtree(path, ignore_errors=True)  # it was made a moment ago, by us
             raise
         return cls(path)
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], *, writing: bool = False) -> RunFolder:
+    def open(cls, path: str | os.PathLike[str], *, writing: bool = False, kind: str = "train") -> RunFolder:
         """Take up the run at `path`; with `writing`, first clear away what a killed process left half done.
 
-        Raises: UsageError if `path` is no run folder.
+        Raises: UsageError if `path` is no run folder of this kind.
         """
         run = cls(Path(path))
-        read_config(run.path)
+        read_config(run.path, kind)
         if writing:
             checkpoints.clean_up(run.path / CHECKPOINTS)
             _cut_partial_line(run.path / METRICS)
@@ -173,6 +176,13 @@ class RunFolder:
         self._best = score if is_best else self._best
         return path
 
+    def mend_best(self, latest: Checkpoint) -> None:
+        """Point `best` to the latest checkpoint if it scores higher: a kill between the two pointers misses that."""
+        score = latest.extra.get("score")
+        if score is not None and (self._best is None or score > self._best):
+            checkpoints.replace_file(self.path / CHECKPOINTS / "best", f"{latest.path.name}\n".encode())
+            self._best = float(score)
+
     def load_checkpoint(self, which: str = "latest") -> Checkpoint:
         """Read the `latest` or `best` checkpoint, or with a warning an older one if it is damaged."""
         return checkpoints.load_checkpoint(self.path / CHECKPOINTS, which)
@@ -213,13 +223,13 @@ def make_folder(path: Path) -> None:
         raise usage_error("run folder", got, "a path you may write to", remedy) from error
 
 
-def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
+def read_config(path: str | os.PathLike[str], kind: str = "train") -> dict[str, Any]:
     """Return the content of config.json of the run at `path`: "config", "versions", "git", "created", ...
 
-    Raises: UsageError if `path` is no run folder or config.json cannot be read.
+    Raises: UsageError if `path` is no run folder of this kind or config.json cannot be read.
     """
     file = Path(path) / CONFIG
-    remedy = "give a folder that `vlmrl train` made"
+    remedy = f"give a folder that `vlmrl {kind}` made"
     try:
         content = json.loads(file.read_bytes())
     except OSError as error:
@@ -228,6 +238,8 @@ def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise usage_error("run", f"{file}, which is no JSON ({error})", "a run folder", remedy) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise usage_error("run", f"{file} of another kind", f"format {FORMAT}", remedy)
+    if content.get("kind", "train") != kind:
+        raise usage_error("run", f"{path}, made by `vlmrl {content['kind']}`", f"one of `{kind}`", remedy)
     if content.get("version", 0) > VERSION:
         raise usage_error("run", f"version {content['version']}", f"{VERSION} or older", "update vlmrl")
     return content

@@ -6,7 +6,7 @@ import contextlib
 import math
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,6 +15,9 @@ from PIL import Image, ImageDraw
 
 from vlmrl.errors import usage_error
 from vlmrl.overlay import BACKGROUND, FAINT, annotate, check_frame, font, plain_text
+
+MAX_VIDEO_PIXELS = 16_000_000
+"""Videos with larger frames are refused before one is decoded."""
 
 
 class VideoWriter:
@@ -146,6 +149,38 @@ def write_video(
         for frame in frames:
             writer.append(frame)
     return writer.path
+
+
+def read_video(path: str | os.PathLike[str], fps: float) -> Iterator[tuple[float, np.ndarray]]:
+    """Yield (seconds from the start, frame uint8 (H, W, 3)) at `fps` a second; one frame is in memory.
+
+    Reads whatever ffmpeg reads: mp4, webm, gif and more. Where the video is slower than `fps`, frames repeat.
+    Raises: UsageError if it cannot be read, has no frames, or has more pixels than `MAX_VIDEO_PIXELS`.
+    """
+    import imageio_ffmpeg
+
+    remedy = "replace or remove it"
+    if not Path(path).is_file():
+        raise usage_error("video", path, "a file that exists", "check the name")
+    reader = imageio_ffmpeg.read_frames(str(path), output_params=["-vf", f"fps={fps:g}"])
+    count = 0
+    try:
+        with warnings.catch_warnings():  # of JAX, as in `VideoWriter.append`
+            warnings.filterwarnings("ignore", message=r"os\.fork\(\) was called")
+            width, height = next(reader)["size"]
+        if width * height > MAX_VIDEO_PIXELS or min(width, height) < 8:
+            expected = f"sides of 8 pixels or more, {MAX_VIDEO_PIXELS:,} pixels or fewer"
+            raise usage_error("video", f"{path}, {width}x{height} pixels", expected, "resize it")
+        for data in reader:
+            yield count / fps, np.frombuffer(data, np.uint8).reshape(height, width, 3)
+            count += 1
+    except (OSError, RuntimeError, KeyError, IndexError, StopIteration) as error:
+        got = f"{path} ({' '.join(str(error).split())[-80:]})"
+        raise usage_error("video", got, "a video that ffmpeg can read", remedy) from error
+    finally:
+        reader.close()
+    if not count:
+        raise usage_error("video", f"{path}, without a frame", "a video that ffmpeg can read", remedy)
 
 
 def write_grid(

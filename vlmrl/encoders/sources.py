@@ -7,7 +7,7 @@ import json
 import logging
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,8 @@ class LoadedClip:
     model: Any  # open_clip.CLIP, CustomTextCLIP or CoCa
     tokenizer: Any  # open_clip's, with the model's context length
     embedding_dim: int
+    config: dict[str, Any] = field(default_factory=dict)
+    """Its `model_cfg`, as an open_clip_config.json holds it."""
 
 
 def load_clip(name: str, seed: int = 0) -> LoadedClip:
@@ -95,8 +97,35 @@ def _build(name: str, source: str, seed: int, **options: Any) -> LoadedClip:
         torch.random.default_generator.manual_seed(seed)
         model = open_clip.create_model(source, load_weights=False, pretrained_text=False, **options)
         tokenizer = open_clip.get_tokenizer(source)
-    embedding_dim = open_clip.get_model_config(source)["embed_dim"]
-    return LoadedClip(name, model.eval(), tokenizer, embedding_dim)
+    config = open_clip.get_model_config(source)
+    if options.get("force_quick_gelu"):
+        config["quick_gelu"] = True
+    return LoadedClip(name, model.eval(), tokenizer, config["embed_dim"], config)
+
+
+def build_scratch(config: str, seed: int) -> LoadedClip:
+    """Build an untrained model: one of open_clip's architectures, or what a JSON file describes.
+
+    The file is an open_clip_config.json, or its `model_cfg` alone as in open_clip's own model_configs.
+    Raises: UsageError for an unknown architecture, or a file that is no such config.
+    """
+    name, path = f"scratch:{config}", Path(config).expanduser()
+    if path.suffix != ".json" and not path.is_file():
+        if config in open_clip.list_models():
+            return _build_architecture(name, config, seed)
+        close = get_close_matches(config, open_clip.list_models(), n=3, cutoff=0.4)
+        remedy = f"close are {', '.join(close)}" if close else "see open_clip.list_models()"
+        raise usage_error("start", name, "an architecture that open_clip knows, or a .json file", remedy)
+    remedy = f"write it as {CONFIG_FILE}: model_cfg and preprocess_cfg"
+    try:
+        plain = json.loads(path.read_bytes())
+        whole = plain if "model_cfg" in plain else {"model_cfg": plain}
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / CONFIG_FILE).write_text(json.dumps(whole))
+            return _build(name, f"local-dir:{folder}", seed)
+    except Exception as error:  # open_clip builds whatever the file says, so anything can come out of it
+        got = f"{name} ({_short(error)})"
+        raise usage_error("start", got, "a file with a valid open_clip config", remedy) from error
 
 
 def _load_random(name: str, seed: int) -> LoadedClip:

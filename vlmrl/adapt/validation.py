@@ -1,0 +1,131 @@
+"""Validation on held-out frames: the loss, and whether true captions lie above false ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from vlmrl.adapt.batches import BatchMaker, Inputs, to_images
+from vlmrl.adapt.config import LabelConfig
+from vlmrl.adapt.loss import soft_sigmoid_loss
+from vlmrl.adapt.model import encode_frames, encode_words, similarity_logits
+from vlmrl.adapt.pairs import ArrayStore
+
+TRUE, FALSE = 0.75, 0.25
+"""Captions of at least this truth count as true, of at most that as false."""
+CHUNK = 128
+"""Frames that are embedded at once."""
+MOST = 1500
+"""Frames of a stored source on which its facts are judged one by one."""
+
+
+def average_ranks(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Return ranks from 1 on; equal values share the mean of theirs."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return (last - (counts - 1) / 2)[inverse]
+
+
+def auc(scores: Float[np.ndarray, " n"], true: np.ndarray) -> float | None:
+    """Return the probability that a true one's score exceeds a false one's (ties half); None without either."""
+    positives = int(true.sum())
+    negatives = len(true) - positives
+    if not positives or not negatives:
+        return None
+    ranks = average_ranks(scores)
+    return float((ranks[true].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def spearman(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> float | None:
+    """Return the rank correlation of a and b, -1..1; None if one of them is constant."""
+    ranks = average_ranks(a), average_ranks(b)
+    if min(r.std() for r in ranks) == 0:
+        return None
+    return float(np.corrcoef(*ranks)[0, 1])
+
+
+def captions_auc(scores: Float[np.ndarray, "n k"], truth: Float[np.ndarray, "n k"]) -> float | None:
+    """Return the AUC of the frames a caption is true of against those it is false of, averaged over captions.
+
+    Captions that are true of every frame, such as baselines, or of none, tell nothing and are left out.
+    """
+    found = []
+    for column in _telling(truth):
+        clear = (truth[:, column] >= TRUE) | (truth[:, column] <= FALSE)
+        found.append(auc(scores[clear, column], truth[clear, column] >= TRUE))
+    values = [value for value in found if value is not None]
+    return float(np.mean(values)) if values else None
+
+
+def top_is_true(scores: Float[np.ndarray, "n k"], truth: Float[np.ndarray, "n k"]) -> float | None:
+    """Return the share of frames whose most similar caption is true (at least 0.5), of those that have a true one.
+
+    Only captions that are true of some frames and false of others stand for choice.
+    """
+    columns = _telling(truth)
+    able = (truth[:, columns] >= TRUE).any(axis=1)
+    if not able.any():
+        return None
+    chosen = scores[able][:, columns].argmax(axis=1)
+    return float((truth[able][:, columns][np.arange(len(chosen)), chosen] >= 0.5).mean())
+
+
+def _telling(truth: Float[np.ndarray, "n k"]) -> np.ndarray:
+    return np.flatnonzero((truth >= TRUE).any(axis=0) & (truth <= FALSE).any(axis=0))
+
+
+@torch.no_grad()
+def validate(
+    model: Any, inputs: Inputs, maker: BatchMaker, labels: LabelConfig, half: torch.dtype | None
+) -> dict[str, float]:
+    """Return loss, AUC and top-1 of the held-out batch, and the rank correlation of each stored source.
+
+    Keys: loss; auc and top1 (means over families, and by family as auc/NAME); spearman/SOURCE, the mean over
+    the facts of the correlation of similarity with degree. The model is left in evaluation mode.
+    """
+    model.eval()
+    device = model.logit_scale.device
+    frames = torch.cat([encode_frames(model, x.to(device), half) for x in inputs.images.split(CHUNK)])
+    words = torch.cat([encode_words(model, t.to(device), half) for t in inputs.tokens.split(CHUNK)])
+    logits = similarity_logits(model, frames, words).float().cpu()
+    found = {"loss": float(soft_sigmoid_loss(logits, inputs.truth, inputs.same, labels))}
+    scores = (frames @ words.T).float().cpu().numpy()
+    by_family: dict[str, list[float]] = {"auc": [], "top1": []}
+    for name, place in inputs.batch.blocks.items():
+        shown = inputs.batch.truth[place]
+        kept = (shown >= 0).all(axis=1)  # frames of nothing have no true caption
+        for key, measure in (("auc", captions_auc), ("top1", top_is_true)):
+            value = measure(scores[place][kept], shown[kept])
+            if value is not None:
+                found[f"{key}/{name}"] = value
+                by_family[key].append(value)
+    found |= {key: float(np.mean(values)) for key, values in by_family.items() if values}
+    for family in maker.families:
+        for store in family.stores:
+            if isinstance(store, ArrayStore) and store.known.degrees is not None:
+                value = _facts(model, store, family.grammar, maker, half)
+                if value is not None:
+                    found[f"spearman/{store.name}"] = value
+    return found
+
+
+def _facts(
+    model: Any, store: ArrayStore, grammar: Any, maker: BatchMaker, half: torch.dtype | None
+) -> float | None:
+    """Return the mean, over the facts that vary, of the correlation of similarity with degree."""
+    if not getattr(grammar, "facts", None):
+        return None
+    device = model.logit_scale.device
+    texts = [f"{grammar.subjects[0]} {fact.phrases[0]}" for fact in grammar.facts]
+    shown, known = store.read(store.rows(True)[:MOST])
+    words = encode_words(model, maker.tokenize(texts).to(device), half)
+    images = to_images(shown, maker.mean, maker.std)
+    frames = torch.cat([encode_frames(model, x.to(device), half) for x in images.split(CHUNK)])
+    cosine, degrees = (frames @ words.T).float().cpu().numpy(), known.degrees
+    assert degrees is not None
+    each = [spearman(cosine[:, i], degrees[:, i]) for i in range(len(texts)) if degrees[:, i].std() > 0.02]
+    values = [value for value in each if value is not None]
+    return float(np.mean(values)) if values else None

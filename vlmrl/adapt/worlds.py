@@ -1,0 +1,134 @@
+"""Worlds as a source: frames of their own `sample_states`, and what their words say of them."""
+
+from __future__ import annotations
+
+import warnings
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vlmrl.adapt.cache import Part, cached_store
+from vlmrl.adapt.config import WorldSource
+from vlmrl.adapt.pairs import Known, Store, fit_square, split_tail
+from vlmrl.adapt.stored import world_grammar
+from vlmrl.errors import usage_error
+from vlmrl.runtime import without_display
+from vlmrl.tasks import check_env, slug
+
+CHUNK = 256
+"""Frames in memory at once."""
+NOMINAL = 20_000
+"""What a world that draws every batch anew counts for beside others."""
+
+
+def world_name(env_id: str) -> str:
+    """Return the name of a world's family: its folder in vlmrl_envs, or its id as a slug."""
+    from vlmrl_envs import WORLDS
+
+    namespace, _, name = env_id.rpartition("/")
+    return WORLDS[name] if namespace == "vlmrl" and name in WORLDS else slug(env_id)
+
+
+class WorldFrames:
+    """A World that draws its own states and says what is true of them.
+
+    A world with a grammar (`grammar` and `fact_degrees(states)`, of its own or of its `rules`; the worlds of
+    vlmrl_envs keep theirs in captions.py) is judged sentence by sentence; any other by what `describe` says.
+    """
+
+    def __init__(self, source: WorldSource, size: int) -> None:
+        """Open the world of `source`, to be drawn at `size` pixels.
+
+        Raises: UsageError if it is unknown or no World.
+        """
+        self.name = world_name(source.env_id)
+        self.envs = _open(source)
+        self.world = self.envs.unwrapped
+        self.size = size
+        owner = self.world if hasattr(self.world, "fact_degrees") else getattr(self.world, "rules", None)
+        self.grammar = getattr(owner, "grammar", None) or world_grammar(self.name)
+        self._degrees = getattr(owner, "fact_degrees", None) if self.grammar is not None else None
+        self.grammar = self.grammar if self._degrees is not None else None
+
+    count = NOMINAL
+    held_out = NOMINAL
+
+    def draw(self, rng: np.random.Generator, n: int, held_out: bool = False) -> tuple[np.ndarray, Known]:
+        """Draw n states anew and their frames uint8 (n, S, S, 3); states of two generators are never the same."""
+        if n == 0:
+            known = (
+                Known(captions=[])
+                if self.grammar is None
+                else Known(degrees=np.zeros((0, len(self.grammar.facts))))
+            )
+            return np.zeros((0, self.size, self.size, 3), np.uint8), known
+        frames, about = self.look(self.world.sample_states(rng, n))
+        return frames, Known(captions=about) if self.grammar is None else Known(degrees=np.array(about))
+
+    def look(self, states: np.ndarray) -> tuple[np.ndarray, Any]:
+        """Return frames (n, S, S, 3) of states and, for each, degrees (F,) or truths by caption."""
+        frames = fit_square(self.world.render_states(states, size=(self.size, self.size)), self.size)
+        if self._degrees is not None:
+            return frames, np.asarray(self._degrees(states), np.float32)
+        captions = [{c.text: float(c.degree) for c in self.world.describe(state)} for state in states]
+        if not all(captions):
+            remedy = "let it say something of every state that sample_states draws"
+            raise usage_error("world", f"{self.name}, without a caption for a state", "one or more", remedy)
+        return frames, captions
+
+    def parts(self, seed: int, n: int) -> Iterator[Part]:
+        """Yield n frames in chunks, with what is known of them."""
+        rng = np.random.default_rng([seed, zlib.crc32(self.name.encode())])
+        for start in range(0, n, CHUNK):
+            yield self.look(self.world.sample_states(rng, min(CHUNK, n - start)))
+
+
+def _open(source: WorldSource) -> Any:
+    import gymnasium
+
+    from vlmrl_envs.world import is_world
+
+    check_env(source.env_id)
+    without_display()
+    remedy = "use a World: a vector env with sample_states, describe and render_states"
+    if gymnasium.spec(source.env_id).vector_entry_point is None:
+        raise usage_error("world", f"{source.env_id}, a single env", "a World", remedy)
+    options: dict[str, Any] = dict(source.env_kwargs)
+    options |= {"num_envs": 1, "vectorization_mode": "vector_entry_point"}
+    try:
+        envs = gymnasium.make_vec(source.env_id, **options)
+    except (TypeError, gymnasium.error.Error, ImportError) as error:
+        got = f"{source.env_id} with {dict(source.env_kwargs)} ({error})"
+        raise usage_error("world", got, "a world that can be made", "check its arguments") from error
+    if not is_world(envs):
+        envs.close()
+        raise usage_error("world", f"{source.env_id}, which is none", "a World", remedy)
+    return envs
+
+
+def open_world(
+    source: WorldSource, size: int, held_out: float, seed: int, cache: Path, most: int
+) -> tuple[Store, Any]:
+    """Return a world's frames, drawn into the cache (at most `most`) or anew for each batch, and its grammar."""
+    world = WorldFrames(source, size)
+    if source.frames == 0:
+        return world, world.grammar
+    n = min(source.frames, most)
+    if n < source.frames:
+        text = f"{source.env_id}: {n} frames are drawn, not {source.frames} (raise --cache-gib for more)"
+        warnings.warn(text, stacklevel=2)
+    if n < 2:
+        raise usage_error("world frames", n, "2 or more, or 0 to draw each batch anew", "20000 is usual")
+    store = cached_store(
+        cache,
+        world.name,
+        size,
+        n,
+        lambda: world.parts(seed, n),
+        lambda known: split_tail(len(known), held_out),
+    )
+    world.envs.close()
+    return store, world.grammar
