@@ -18,9 +18,10 @@ from vlmrl_envs.rendering.warp import WarpRenderer
 
 FIELDS = (
     "geom_pos", "geom_quat", "geom_size", "geom_rgba", "mat_rgba", "mat_texid", "mat_texrepeat",
-    "cam_pos", "cam_quat", "cam_fovy", "light_pos", "light_dir", "light_diffuse", "light_ambient", "light_specular",
+    "cam_pos", "cam_quat", "cam_poscom0", "cam_pos0", "cam_mat0", "cam_fovy", "light_pos", "light_dir", "light_diffuse", "light_ambient", "light_specular",
 )  # fmt: skip
 """What may differ between looks; geoms' positions and sizes only of those that nothing collides with."""
+TRACKING = (mujoco.mjtCamLight.mjCAMLIGHT_TRACK, mujoco.mjtCamLight.mjCAMLIGHT_TRACKCOM)
 STAND_IN = "headlight"
 """The light that shines as the headlight does, in looks that are drawn together."""
 
@@ -78,17 +79,24 @@ class LooksRenderer:
         """Stop the threads."""
         self._renderer.close()
 
+    def _forward(self, look: mujoco.MjModel) -> np.ndarray:
+        """Return the direction in which a look's camera looks, which must not turn with its body."""
+        if look.cam_mode[self._camera] in TRACKING:
+            return -look.cam_mat0[self._camera].reshape(3, 3)[:, 2]
+        away = np.zeros(3)
+        mujoco.mju_rotVecQuat(away, np.array([0.0, 0.0, -1.0]), look.cam_quat[self._camera])
+        return away
+
     def _size(self, field: str) -> int:
         return getattr(self._model, field).size
 
     def _fields(self, look: mujoco.MjModel) -> dict[str, np.ndarray]:
         """Return a look's fields, its headlight written into the light that stands in for it."""
         fields = {name: np.array(getattr(look, name)) for name in FIELDS if self._size(name)}
+        fields["cam_mat0"] = fields["cam_mat0"].reshape(-1, 3, 3)
         headlight = look.vis.headlight
         if headlight.active:
-            away = np.zeros(3)
-            mujoco.mju_rotVecQuat(away, np.array([0.0, 0.0, -1.0]), look.cam_quat[self._camera])
-            fields["light_dir"][self._light] = away
+            fields["light_dir"][self._light] = self._forward(look)
             for name in ("ambient", "diffuse", "specular"):
                 fields[f"light_{name}"][self._light] = getattr(headlight, name)
         return fields
