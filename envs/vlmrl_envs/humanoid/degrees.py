@@ -170,18 +170,19 @@ def _single_arms(b: Body) -> dict[str, np.ndarray]:
 def _hands(b: Body) -> dict[str, np.ndarray]:
     """Return the degrees of where both hands are and how the arms bend."""
     hands = [f"{side}_hand" for side, _ in SIDES]
-    bends, behind = [], []
+    bends, behind, high_up = [], [], []
     for side, sign in SIDES:
         upper = b.parts[f"{side}_elbow"] - b.parts[f"{side}_shoulder"]
         lower = b.parts[f"{side}_hand"] - b.parts[f"{side}_elbow"]
         bends.append(_angle(upper, lower))
         ahead, _, high = _reach(b, f"{side}_hand", sign)
         behind.append(ramp(ahead, 0.0, -0.2) * ramp(high, 0.2, -0.1))
+        high_up.append(ramp(high, 0.02, 0.14))
     head = np.max([b.distance(hand, "head") for hand in hands], axis=0)
     knees = np.max([b.distance(f"{side}_hand", f"{side}_knee") for side, _ in SIDES], axis=0)
     return {
         "elbows_bent": ramp(np.min(bends, axis=0), 25.0, 90.0),
-        "on_head": ramp(head, 0.5, 0.24),
+        "on_head": ramp(head, 0.5, 0.24) * np.min(high_up, axis=0),
         "on_floor": ramp(np.max([b.z(hand) for hand in hands], axis=0), 0.5, RADIUS),
         "behind": np.min(behind, axis=0),
         "hands_together": ramp(b.distance(*hands), 0.7, 0.15),
