@@ -46,6 +46,7 @@ def wordings(grammar: Grammar) -> frozenset[str]:
     texts = [text for fact in grammar.facts for text in (*fact.phrases, *fact.scenes)]
     others = [*grammar.subjects, *grammar.plain]
     others += [t for fact in grammar.facts for t in (*fact.negations, *(text for text, _ in fact.graded))]
+    built = {f"{subject} {text}" for subject in grammar.subjects for text in texts}
     uses = Counter(word for text in (*texts, *others) for word in set(words_of(text)))
     found: set[str] = set()
     for fact in grammar.facts:
@@ -55,7 +56,7 @@ def wordings(grammar: Grammar) -> frozenset[str]:
                 break
             own = set(words_of(text))
             inside = sum(holds(other, [text]) for other in (*texts, *others))
-            if inside > 1 or any(uses[word] < 2 for word in own):
+            if inside > 1 or text in built or any(uses[word] < 2 for word in own):
                 continue
             found.add(text)
             uses.subtract(own)

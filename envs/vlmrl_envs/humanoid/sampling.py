@@ -61,7 +61,7 @@ ARMS: dict[str, tuple[float, float, float]] = {
     "crossed": (80, -58, 14),
     "in_lap": (-36, 28, -28),
     "behind": (-58, 84, -85),
-    "on_head": (64, -80, 12),
+    "on_head": (-47, -74, 41),
 }
 
 
