@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,15 +22,11 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from experiments.embedded import splits
 from experiments.embedded.config import CONFIG
+from experiments.embedded.splits import GRAMMARS
 from vlmrl_envs.captions import Grammar, Sentence
-from vlmrl_envs.cartpole import captions as cartpole
-from vlmrl_envs.humanoid import captions as humanoid
-from vlmrl_envs.mountain_car import captions as mountain_car
 
-GRAMMARS: dict[str, Grammar] = {
-    "cartpole": cartpole.GRAMMAR, "mountain_car": mountain_car.GRAMMAR, "humanoid": humanoid.GRAMMAR,
-}  # fmt: skip
 SHARES = {"cartpole": 0.2, "mountain_car": 0.16, "humanoid": 0.64}
 FLOOR, CEILING = 0.03, 0.97
 """Truths 0 and 1 as labels; within, the label is straight in the truth."""
@@ -40,14 +37,16 @@ NOTHINGS = 0.047
 
 
 class Frames:
-    """All sources of one world in memory, the last 2% of each held out."""
+    """All sources of one world in memory, what training may not see left out, the last 2% of each held out."""
 
-    def __init__(self, folder: Path, world: str) -> None:
+    def __init__(self, folder: Path, world: str, leave_out: Sequence[str] = ()) -> None:
         self.train: list[tuple[np.ndarray, np.ndarray]] = []
         self.held_out: list[tuple[str, np.ndarray, np.ndarray]] = []
         for path in sorted(folder.glob(f"{world}-*.frames.npy")):
             frames = np.load(path)
             degrees = np.load(str(path).replace(".frames.", ".degrees.")).astype(np.float32)
+            kept = splits.kept(world, degrees, leave_out)
+            frames, degrees = frames[kept], degrees[kept]
             cut = int(0.98 * len(frames))
             self.train.append((frames[:cut], degrees[:cut]))
             self.held_out.append((path.name.split(".")[0], frames[cut:], degrees[cut:]))
@@ -81,22 +80,27 @@ def augment(frames: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
 
 
 def draw_batch(
-    data: dict[str, Frames], rng: np.random.Generator, batch: int, captions: int
+    data: dict[str, Frames],
+    rng: np.random.Generator,
+    batch: int,
+    captions: int,
+    grammars: dict[str, Grammar] = GRAMMARS,
 ) -> tuple[np.ndarray, list[str], np.ndarray, np.ndarray]:
     """Draw frames (B, H, W, 3), sentences K, truths (B, K) and whether frame and sentence share a world (B, K)."""
     frames, degrees, counts = [], {}, {}
-    for world, share in SHARES.items():
-        counts[world] = round(batch * share)
+    shares = splits.shares(SHARES, list(grammars))
+    for world, share in shares.items():
+        counts[world] = batch - sum(counts.values()) if world == list(shares)[-1] else round(batch * share)
         f, degrees[world] = data[world].draw(rng, counts[world])
         frames.append(f)
     sentences: list[Sentence] = []
     truth, same, row = np.zeros((batch, captions)), np.zeros((batch, captions)), 0
-    for world, share in SHARES.items():
-        count = captions - len(sentences) if world == "humanoid" else round(captions * share)
+    for world, share in shares.items():
+        count = captions - len(sentences) if world == list(shares)[-1] else round(captions * share)
         known = degrees[world]
         for column in range(len(sentences), len(sentences) + count):
             row_of = known[rng.integers(len(known))] if rng.random() < 0.75 else None
-            sentence = GRAMMARS[world].draw(rng, row_of)
+            sentence = grammars[world].draw(rng, row_of)
             sentences.append(sentence)
             truth[row : row + counts[world], column] = sentence.truth(known)
             same[row : row + counts[world], column] = 1.0
@@ -171,7 +175,7 @@ def validate(model: torch.nn.Module, tokenizer, data: dict[str, Frames]) -> dict
 
     model.eval()
     found = {}
-    for world, grammar in GRAMMARS.items():
+    for world, grammar in ((world, GRAMMARS[world]) for world in data):
         texts = [f"{grammar.subjects[0]} {fact.phrases[0]}" for fact in grammar.facts]
         words = model.encode_text(tokenizer(texts), normalize=True)
         for name, frames, degrees in data[world].held_out:
@@ -209,9 +213,12 @@ def main() -> None:
     parser.add_argument(
         "--init", type=Path, help="an open_clip folder of this shape to go on from, with a fresh optimiser"
     )
+    parser.add_argument("--leave-out", nargs="+", default=[], metavar="POSE", help="never show or say these poses")
+    parser.add_argument("--without", nargs="+", default=[], metavar="WORLD", help="never show or say these worlds")
     args = parser.parse_args()
     torch.manual_seed(args.seed)
-    data = {world: Frames(args.data, world) for world in GRAMMARS}
+    grammars = splits.grammars(args.leave_out, args.without)
+    data = {world: Frames(args.data, world, args.leave_out) for world in grammars}
     model = open_clip.CLIP(**_clip_kwargs()).to(memory_format=torch.channels_last)
     tokenizer = open_clip.SimpleTokenizer(context_length=CONFIG["model_cfg"]["text_cfg"]["context_length"])
     decay = [p for n, p in model.named_parameters() if p.ndim >= 2 and "token_embedding" not in n]
@@ -220,6 +227,7 @@ def main() -> None:
         [{"params": decay, "weight_decay": 0.02}, {"params": rest, "weight_decay": 0.0}], lr=args.lr, betas=(0.9, 0.98), fused=True
     )  # fmt: skip
     args.out.mkdir(parents=True, exist_ok=True)
+    splits.write(args.out, args.leave_out, args.without)
     state = args.out / "train_state.safetensors"
     if args.init is not None:
         model.load_state_dict(load_file(args.init / "open_clip_model.safetensors"), strict=False)
@@ -228,7 +236,7 @@ def main() -> None:
 
     def make_batch(step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         rng = np.random.default_rng([args.seed, step])
-        frames, texts, truth, same = draw_batch(data, rng, args.batch, args.captions)
+        frames, texts, truth, same = draw_batch(data, rng, args.batch, args.captions, grammars)
         x = to_input(frames, torch.Generator().manual_seed(args.seed * 1_000_003 + step))
         return x, tokenizer(texts), torch.as_tensor(truth).float(), torch.as_tensor(same).float()
 

@@ -7,7 +7,7 @@ import json
 import logging
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ class LoadedClip:
     model: Any  # open_clip.CLIP, CustomTextCLIP or CoCa
     tokenizer: Any  # open_clip's, with the model's context length
     embedding_dim: int
+    weights: Path | None = None  # the file they came from, where that is a folder of one's own
 
 
 def load_clip(name: str, seed: int = 0) -> LoadedClip:
@@ -124,7 +125,7 @@ def _load_directory(name: str, folder: Path) -> LoadedClip:
             "encoder", f"{config} ({_short(error)})", "a valid open_clip config", remedy
         ) from error
     _fill(loaded.model, weights)
-    return loaded
+    return replace(loaded, weights=weights)
 
 
 def _find_weights(name: str, folder: Path) -> Path:
