@@ -81,6 +81,11 @@ def template(model: mujoco.MjModel, legs: str, arms: tuple[str, str], mirror: bo
     return qpos
 
 
+SOUGHT = (
+    ("standing", "raised"), ("standing", "on_hips"), ("standing", "crossed"), ("standing", "hanging"), ("lotus_low", "in_lap"),
+    ("straddle", "sideways"), ("straddle", "in_lap"), ("one_leg_knee", "hanging"), ("kneel_tall", "hanging"),
+)  # fmt: skip
+"""Legs and arms that tasks ask for: an eighth of all compositions, as chance would hardly bring some together."""
 _WEIGHTS = np.array([RARE.get(legs, 1.0) for legs in LEGS])
 _WEIGHTS /= _WEIGHTS.sum()
 
@@ -162,7 +167,10 @@ def _draw(model: mujoco.MjModel, rng: np.random.Generator) -> np.ndarray:
 
 
 def _compose(model: mujoco.MjModel, rng: np.random.Generator) -> np.ndarray:
-    """Draw legs, arms and a torso bend, each on its own."""
+    """Draw legs, arms and a torso bend, each on its own, or now and then what tasks ask for."""
+    if rng.random() < 1 / 8:
+        legs, arms = SOUGHT[rng.integers(len(SOUGHT))]
+        return template(model, legs, (arms, arms), mirror=bool(rng.random() < 0.5))
     legs = rng.choice(list(LEGS), p=_WEIGHTS)
     right = rng.choice(list(ARMS))
     left = right if rng.random() < 0.75 else rng.choice(list(ARMS))

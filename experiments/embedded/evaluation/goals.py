@@ -42,16 +42,16 @@ def _auc(values: np.ndarray, success: np.ndarray, rng: np.random.Generator) -> E
 
 
 def paths(drawn: Drawn, task: Task, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw paths (P, T, S) from starts to goal states; where a start is at the goal already, from other states.
+    """Draw paths (P, T, S) from starts to goal states; no start is near the goal.
 
-    Those are states of which the goal's words are hardly true.
+    Where the world's own starts are, states of which the goal's words are hardly true take their place.
     """
     rules = drawn.rules[task.name]
     goals = drawn.states[rules.success(drawn.states)]
     if not len(goals):
         return np.zeros((0, STEPS, drawn.states.shape[1]))
     starts = np.stack([rules.start(rng) for _ in range(count)])
-    if rules.success(starts).mean() > 0.5:
+    if rules.similarity(starts).mean() > 0.5:
         far = drawn.states[: drawn.num_random][rules.similarity(drawn.states[: drawn.num_random]) < 0.2]
         starts = far[rng.integers(len(far), size=count)] if len(far) else starts
     ends = goals[rng.integers(len(goals), size=count)]
