@@ -43,7 +43,9 @@ def test_targets_are_met_missed_or_not_measured() -> None:
     flat = np.full(3, 0.95)
     rows = [{"world": "cartpole", "task": t, "own": Estimate(v, flat), "drop": Estimate(0.01, flat), "path": None}
             for t, v in (("a", 0.99), ("b", 0.92))]  # fmt: skip
-    rows.append({"world": "ant", "task": "c", "own": Estimate(0.1, flat), "drop": Estimate(1.0, flat), "path": None})
+    rows.append(
+        {"world": "ant", "task": "c", "own": Estimate(0.1, flat), "drop": Estimate(1.0, flat), "path": None}
+    )
     found = {"goals": rows, "compositions": [], "paraphrases": [], "left_out": [], "mebibytes": 12.0, "frames_per_s": None,
              "controls": [{"world": "cartpole", "share_above": 0.25}, {"world": "ant", "share_above": 1.0}]}  # fmt: skip
     judged = {row["target"]: row for row in tables.judge(found)}
@@ -102,7 +104,11 @@ def test_a_goal_is_examined(cartpole) -> None:
     drawn, encoder = cartpole
     row = goals.goal_row(drawn, encoder, drawn.tasks[0], num_paths=2)
     assert row["own"].value > 0.95 and row["path"].value > 0.8 and row["unseen"] is not None
-    assert drawn.num_random == 80 and len(drawn.states) > 80 and row["goals"] + row["others"] == len(drawn.states)
+    assert (
+        drawn.num_random == 80
+        and len(drawn.states) > 80
+        and row["goals"] + row["others"] == len(drawn.states)
+    )
     paths = goals.paths(drawn, drawn.tasks[0], 3, np.random.default_rng(0))
     rules = drawn.rules["cartpole"]
     assert (rules.similarity(paths[:, 0]) < 0.2).all() and rules.success(paths[:, -1]).all()
@@ -130,12 +136,25 @@ def test_controls_are_compared_with_the_baselines_own_reward(cartpole) -> None:
 
 def test_the_script_writes_json_tables_and_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "deep" / "report.json"
-    arguments = ["--worlds", "mountain_car", "--states", "40", "--paths", "2", "--speed", "0", "--out", str(out)]
+    arguments = [
+        "--worlds",
+        "mountain_car",
+        "--states",
+        "40",
+        "--paths",
+        "2",
+        "--speed",
+        "0",
+        "--out",
+        str(out),
+    ]
     monkeypatch.setattr(sys, "argv", ["evaluate", *arguments])
     evaluate.main()
     report = json.loads(out.read_text())
     assert {row["target"] for row in report["targets"]} >= {tables.GOALS_MEAN.name, tables.CONTROLS.name}
-    assert "unseen view" in out.with_suffix(".md").read_text() and out.with_suffix(".png").stat().st_size > 1000
+    assert (
+        "unseen view" in out.with_suffix(".md").read_text() and out.with_suffix(".png").stat().st_size > 1000
+    )
     first = out.read_text()
     evaluate.main()
     assert json.loads(first)["goals"] == json.loads(out.read_text())["goals"], "fixed seeds"
@@ -150,7 +169,9 @@ def test_views_of_training_and_unseen_ones_are_apart() -> None:
     for draw, whole, band in ((splits.distance, splits.DISTANCE, splits.DISTANCE_HELD_OUT),
                               (splits.light, splits.LIGHT, splits.LIGHT_HELD_OUT)):  # fmt: skip
         seen = np.array([draw(rng) for _ in range(500)])
-        assert ((seen < band[0]) | (seen >= band[1])).all() and whole[0] <= seen.min() and seen.max() <= whole[1]
+        assert (
+            ((seen < band[0]) | (seen >= band[1])).all() and whole[0] <= seen.min() and seen.max() <= whole[1]
+        )
         unseen = np.array([draw(rng, "held_out") for _ in range(100)])
         assert ((unseen >= band[0]) & (unseen <= band[1])).all()
     model = data.vary(MountainCar().model, "side", rng, split="held_out")
@@ -169,14 +190,19 @@ def test_what_is_left_out_is_refused_if_unknown_and_noted(tmp_path: Path) -> Non
     splits.write(tmp_path, ["lotus"], ["humanoid"])
     assert splits.read(tmp_path) == (["lotus"], ["humanoid"])
     shares = splits.shares(train.SHARES, ["cartpole", "humanoid"])
-    assert sum(shares.values()) == pytest.approx(sum(train.SHARES.values())) and set(shares) == {"cartpole", "humanoid"}
+    assert sum(shares.values()) == pytest.approx(sum(train.SHARES.values())) and set(shares) == {
+        "cartpole",
+        "humanoid",
+    }
 
 
 def test_training_sees_and_says_nothing_left_out(tmp_path: Path) -> None:
     rules = Humanoid()
     states = rules.sample_states(np.random.default_rng(0), 400)
     degrees = rules.fact_degrees(states).astype(np.float16)
-    np.save(tmp_path / "humanoid-own.frames.npy", np.arange(400, dtype=np.uint8)[:, None, None, None].repeat(3, 3))
+    np.save(
+        tmp_path / "humanoid-own.frames.npy", np.arange(400, dtype=np.uint8)[:, None, None, None].repeat(3, 3)
+    )
     np.save(tmp_path / "humanoid-own.degrees.npy", degrees)
     grammars = splits.grammars(["lotus", "splits"], ["cartpole", "mountain_car"])
     shown = train.Frames(tmp_path, "humanoid", ["lotus", "splits"])
@@ -188,5 +214,15 @@ def test_training_sees_and_says_nothing_left_out(tmp_path: Path) -> None:
         frames, texts, truth, same = batch
         assert len(frames) == 8 and len(texts) == 32 == truth.shape[1] == same.shape[1]
         for text in texts:
-            assert not held_out.holds(text, ["lotus", "splits", "meditating", *grammars["humanoid"].held_wordings])
+            assert not held_out.holds(
+                text, ["lotus", "splits", "meditating", *grammars["humanoid"].held_wordings]
+            )
     assert splits.kept("ant", np.zeros((3, 2))).all(), "a world without a grammar here keeps all"
+
+
+def test_the_data_card_shows_what_the_script_prints() -> None:
+    from vlmrl.encoders.sources import EMBEDDED
+
+    card = (EMBEDDED / "DATA_CARD.md").read_text()
+    shown = card.split("<!-- grammars -->")[1].split("<!-- end -->")[0].strip()
+    assert shown == splits.table(), "print it anew: python -m experiments.embedded.splits"

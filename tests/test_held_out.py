@@ -76,13 +76,18 @@ def test_every_fact_has_ways_to_say_it_and_one_held_out(name: str) -> None:
     assert len(set(phrases)) == len(phrases), "a wording says one thing"
     for column, fact in enumerate(grammar.facts):
         assert 4 <= len(fact.phrases) <= 13, fact.name
-        assert 1 <= len([t for t in (*fact.phrases, *fact.scenes) if t in grammar.held_wordings]) <= 5, fact.name
+        assert 1 <= len([t for t in (*fact.phrases, *fact.scenes) if t in grammar.held_wordings]) <= 5, (
+            fact.name
+        )
         assert grammar.wordings(column)[0] == fact.phrases[0]
 
 
 def test_the_grammar_is_as_wide_as_it_says() -> None:
     assert len(HUMANOID.facts) >= 60
-    assert RULES.fact_degrees(RULES.sample_states(np.random.default_rng(0), 3)).shape == (3, len(HUMANOID.facts))
+    assert RULES.fact_degrees(RULES.sample_states(np.random.default_rng(0), 3)).shape == (
+        3,
+        len(HUMANOID.facts),
+    )
 
 
 def test_goals_and_baselines_are_said_in_training() -> None:
@@ -139,7 +144,10 @@ def test_a_pose_left_out_leaves_no_trace_and_can_be_described(pose: str, degrees
     said = described.described(pose)
     assert set(held_out.words_of(said.text)) <= grammar.vocabulary()
     for name, wording in described.DESCRIBED[pose]:
-        assert wording in (*grammar.wordings(grammar.columns[name], "all"), *HUMANOID.facts[HUMANOID.columns[name]].negations)
+        assert wording in (
+            *grammar.wordings(grammar.columns[name], "all"),
+            *HUMANOID.facts[HUMANOID.columns[name]].negations,
+        )
         assert not held_out.holds(wording, fact.telling) and name not in grammar.silent
     for sentence in heard(grammar, "train", 600):
         assert not held_out.holds(sentence.text, fact.telling), sentence.text
@@ -170,7 +178,9 @@ WAYS = {"kneeling": ("kneel_tall", "hanging"), "one_leg": ("one_leg_knee", "hang
 @pytest.mark.parametrize("pose", WAYS)
 def test_half_way_to_a_pose_lies_between(pose: str) -> None:
     first = "forward" if pose == "hands_on_hips" else "hanging"  # hands that hang are near the hips as it is
-    ends = [sampling.template(RULES.model, legs, (arms, arms)) for legs, arms in (("standing", first), WAYS[pose])]
+    ends = [
+        sampling.template(RULES.model, legs, (arms, arms)) for legs, arms in (("standing", first), WAYS[pose])
+    ]
     way = np.stack([(1 - t) * ends[0] + t * ends[1] for t in np.linspace(0, 1, 11)])
     states = RULES.join(sampling.FloorSetter(RULES.model)(way), np.zeros((11, RULES.nv)))
     truth = Humanoid(pose).similarity(states)
@@ -179,7 +189,9 @@ def test_half_way_to_a_pose_lies_between(pose: str) -> None:
 
 def test_sides_are_the_robots_own() -> None:
     qpos = sampling.template(RULES.model, "standing", ("raised", "hanging"))
-    degrees = RULES.fact_degrees(RULES.join(sampling.FloorSetter(RULES.model)(qpos[None]), np.zeros((1, RULES.nv))))[0]
+    degrees = RULES.fact_degrees(
+        RULES.join(sampling.FloorSetter(RULES.model)(qpos[None]), np.zeros((1, RULES.nv)))
+    )[0]
     found = {name: degrees[column] for name, column in HUMANOID.columns.items()}
     assert found["right_raised"] > 0.9 > 0.3 > found["left_raised"] and found["left_hanging"] > 0.9
     assert found["one_raised"] > 0.7
@@ -203,5 +215,7 @@ def test_the_words_know_nothing_of_success() -> None:
     for file in ("wordings.py", "degrees.py", "described.py", "sampling.py"):
         tree = ast.parse((folder / file).read_text())
         names = [n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
-        names += [a.name for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom) for a in n.names]
+        names += [
+            a.name for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom) for a in n.names
+        ]
         assert not any("success" in name for name in names), file

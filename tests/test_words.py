@@ -35,7 +35,14 @@ KNOWN = [
     "a robot sitting on the floor", "the car is at the top of the mountain", "the car on top of the hill next to the flag",
     "a humanoid robot doing the splits", "the humanoid is lying on its back", "a pole balanced on the cart",
 ]  # fmt: skip
-UNKNOWN = ["a photo of a cat", "two dogs in the snow", "import numpy as np", "北京的天气", "???", "un robot à genoux"]
+UNKNOWN = [
+    "a photo of a cat",
+    "two dogs in the snow",
+    "import numpy as np",
+    "北京的天气",
+    "???",
+    "un robot à genoux",
+]
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +70,9 @@ def test_sentences_in_other_small_words_are_known(encoder) -> None:
 
 def test_what_training_never_said_is_caught_and_named(encoder) -> None:
     assert set(verdicts(encoder, UNKNOWN).values()) == {"unknown"}
-    cat, typo = encoder.words.judge(["a photo of a cat", "a humanoid robot kneling down"], encoder.embed_texts)
+    cat, typo = encoder.words.judge(
+        ["a photo of a cat", "a humanoid robot kneling down"], encoder.embed_texts
+    )
     assert cat.at_fault == ("photo", "cat") and "cat" in cat.reason
     assert typo.verdict == "doubtful" and "did you mean kneeling?" in typo.reason
     salad = ["flag knees the robot vertically seated yellow", "robot a its up kneeling hill"]
@@ -154,7 +163,9 @@ def test_statistics_of_a_tiny_check() -> None:
     known, order, word, nothing = check.statistics(
         ["The robot is KNEELING!", "kneeling robot", "a robot juggling", ""], embed
     )
-    assert known.unknown == () and known.cosine == 1.0 and known.order == 1.0 - 0.5 * 2 / 5 or known.order > 0.7
+    assert (
+        known.unknown == () and known.cosine == 1.0 and known.order == 1.0 - 0.5 * 2 / 5
+    ) or known.order > 0.7
     assert order.order < 0.5
     assert word.unknown == ("juggling",) and word.unknown_share == 0.5
     assert nothing.unknown_share == 1.0 and nothing.cosine == 0.0

@@ -149,7 +149,12 @@ class Grammar:
 
     def vocabulary(self, split: Split = "train") -> frozenset[str]:
         """Return every word, in lower case, that sentences of a split can hold."""
-        texts = [*self.subjects, *self.plain, *(w for w, _ in (*DEGREE_WORDS, *FULL_WORDS, SLIGHT)), "and with"]
+        texts = [
+            *self.subjects,
+            *self.plain,
+            *(w for w, _ in (*DEGREE_WORDS, *FULL_WORDS, SLIGHT)),
+            "and with",
+        ]
         for column, fact in enumerate(self.facts):
             texts += [*self.wordings(column, split), *self.wordings(column, split, scenes=True)]
             if fact.name not in self.silent:

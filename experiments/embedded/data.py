@@ -217,7 +217,9 @@ def main() -> None:
     parser.add_argument("--only", choices=("warp", "gl"), default="warp")
     parser.add_argument("--scale", type=float, default=1.0, help="share of the full number of frames")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--leave-out", nargs="+", default=[], metavar="POSE", help="draw no state that shows these poses")
+    parser.add_argument(
+        "--leave-out", nargs="+", default=[], metavar="POSE", help="draw no state that shows these poses"
+    )
     args = parser.parse_args()
     splits.grammars(args.leave_out)
     args.out.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +24,15 @@ from experiments.embedded.evaluation import controls, goals, pictures, tables, w
 from experiments.embedded.evaluation.drawn import SEED, Drawn, draw
 from vlmrl.encoders import load_encoder
 from vlmrl.encoders.sources import EMBEDDED
-from vlmrl.encoders.words import UnknownWordsWarning
 from vlmrl.errors import UsageError, usage_error
 from vlmrl_envs import WORLDS
 
 CAVEAT = "In-domain: trained on captions that the simulator wrote. Not comparable with zero-shot models."
 
 
-def measure(encoder: Any, worlds: list[str], count: int, num_paths: int, leave_out: list[str]) -> tuple[dict, list]:
+def measure(
+    encoder: Any, worlds: list[str], count: int, num_paths: int, leave_out: list[str]
+) -> tuple[dict, list]:
     """Return all rows, and each goal's row with its world's frames for the pictures."""
     found: dict[str, Any] = {k: [] for k in ("goals", "compositions", "paraphrases", "left_out", "controls")}
     drawn: dict[str, Drawn] = {}
@@ -84,25 +84,30 @@ def checked_worlds(names: list[str]) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--dir", type=Path, default=EMBEDDED, help="an encoder's folder")
     parser.add_argument("--worlds", nargs="+", default=[], help="folders of vlmrl_envs; all by default")
     parser.add_argument("--states", type=int, default=3000, help="random states of each world")
     parser.add_argument("--paths", type=int, default=12, help="paths from start to goal, for each goal")
-    parser.add_argument("--speed", type=float, default=1.0, metavar="SECONDS", help="of each repeat; 0: not measured")
+    parser.add_argument(
+        "--speed", type=float, default=1.0, metavar="SECONDS", help="of each repeat; 0: not measured"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS / "embedded_encoder.json")
     args = parser.parse_args()
     try:
         worlds = checked_worlds(args.worlds)
         if min(args.states, args.paths) < 1:
-            raise usage_error("states, paths", (args.states, args.paths), "1 or more", "3000 and 12 are usual")
+            raise usage_error(
+                "states, paths", (args.states, args.paths), "1 or more", "3000 and 12 are usual"
+            )
         name = "embedded" if args.dir == EMBEDDED else f"local-dir:{args.dir}"
         encoder = load_encoder(name, "cpu")
         leave_out, without = splits.read(args.dir)
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    warnings.simplefilter("ignore", UnknownWordsWarning)  # the controls say nonsense on purpose
     found, shown = measure(encoder, worlds, args.states, args.paths, leave_out)
     found |= {"mebibytes": mebibytes(args.dir), "frames_per_s": frames_per_s(name, args.speed)}
     judged = tables.judge(found)

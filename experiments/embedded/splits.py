@@ -1,6 +1,8 @@
 """What the encoder's training may draw: worlds and their grammars, poses and bodies left out, frames, views.
 
 One place decides it for `data` (which frames are drawn), `train` (which are shown, and what is said) and `evaluation`.
+
+    python -m experiments.embedded.splits      # the data card's table
 """
 
 from __future__ import annotations
@@ -87,3 +89,25 @@ def _outside(
         return float(rng.uniform(*band))
     value = rng.uniform(whole[0], whole[1] - (band[1] - band[0]))
     return float(value if value < band[0] else value + band[1] - band[0])
+
+
+def table() -> str:
+    """Return the data card's table of what each grammar says and holds out, as Markdown."""
+    lines = [
+        "| world | facts | wordings | of them held out | words | compositions held out |",
+        "|" + "---|" * 6,
+    ]
+    for world, grammar in GRAMMARS.items():
+        said = sum(len(fact.phrases) + len(fact.scenes) for fact in grammar.facts)
+        held, share = (
+            len(grammar.held_wordings),
+            f"{held_out.triple_share(grammar):.0%}" if grammar.axes else "–",
+        )
+        lines.append(
+            f"| {world} | {len(grammar.facts)} | {said} | {held} | {len(grammar.vocabulary())} | {share:.0%} |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(table())

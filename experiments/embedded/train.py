@@ -213,8 +213,12 @@ def main() -> None:
     parser.add_argument(
         "--init", type=Path, help="an open_clip folder of this shape to go on from, with a fresh optimiser"
     )
-    parser.add_argument("--leave-out", nargs="+", default=[], metavar="POSE", help="never show or say these poses")
-    parser.add_argument("--without", nargs="+", default=[], metavar="WORLD", help="never show or say these worlds")
+    parser.add_argument(
+        "--leave-out", nargs="+", default=[], metavar="POSE", help="never show or say these poses"
+    )
+    parser.add_argument(
+        "--without", nargs="+", default=[], metavar="WORLD", help="never show or say these worlds"
+    )
     args = parser.parse_args()
     torch.manual_seed(args.seed)
     grammars = splits.grammars(args.leave_out, args.without)

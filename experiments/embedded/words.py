@@ -162,8 +162,12 @@ def met(found: dict[str, dict[str, Any]]) -> dict[str, bool]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dir", type=Path, default=EMBEDDED, help="an encoder's folder; words.json is put there")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--dir", type=Path, default=EMBEDDED, help="an encoder's folder; words.json is put there"
+    )
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     check = make(args.dir, args.seed)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import itertools
 import json
 import re
 import warnings
@@ -30,8 +31,44 @@ Verdict = Literal["known", "doubtful", "unknown"]
 Embed = Callable[[list[str]], Any]
 """Sentences (K) -> unit vectors (K, D), NumPy or torch."""
 SMALL_WORDS = frozenset(
-    "a an the this that these is are be being was were it its of in on at to by as with and which who has have now "
-    "there then just please very really so here".split()
+    [
+        "a",
+        "an",
+        "the",
+        "this",
+        "that",
+        "these",
+        "is",
+        "are",
+        "be",
+        "being",
+        "was",
+        "were",
+        "it",
+        "its",
+        "of",
+        "in",
+        "on",
+        "at",
+        "to",
+        "by",
+        "as",
+        "with",
+        "and",
+        "which",
+        "who",
+        "has",
+        "have",
+        "now",
+        "there",
+        "then",
+        "just",
+        "please",
+        "very",
+        "really",
+        "so",
+        "here",
+    ]
 )
 """Words that say nothing on their own: they are never at fault, known or not."""
 _START, _END = "^", "$"
@@ -127,10 +164,14 @@ class WordCheck:
             reason = f"words it never met: {', '.join(self._shown(w) for w in found.unknown)}"
             return WordsVerdict(sentence, verdict, found.unknown, reason if found.unknown else "no words")
         if found.order < limit.order:
-            reason = f"words it knows in an order it does not ({found.order:.2f}, known from {limit.order:.2f})"
+            reason = (
+                f"words it knows in an order it does not ({found.order:.2f}, known from {limit.order:.2f})"
+            )
             return WordsVerdict(sentence, "doubtful", (), reason)
         if found.cosine < limit.cosine:
-            reason = f"unlike any sentence it knows (cosine {found.cosine:.2f}, known from {limit.cosine:.2f})"
+            reason = (
+                f"unlike any sentence it knows (cosine {found.cosine:.2f}, known from {limit.cosine:.2f})"
+            )
             return WordsVerdict(sentence, "doubtful", (), reason)
         return WordsVerdict(sentence, "known", (), "")
 
@@ -146,7 +187,7 @@ class WordCheck:
         shares = []
         for listed in (known, [f"+{word}" for word in telling]):
             whole = [_START, *listed, _END]
-            pairs = list(zip(whole[:-1], whole[1:], strict=True))
+            pairs = list(itertools.pairwise(whole))
             shares.append(np.mean([b in self.follows.get(a, ()) for a, b in pairs]))
         return float(np.mean(shares))
 
@@ -173,7 +214,7 @@ def learn(sentences: Iterable[str], probes: Sequence[str]) -> WordCheck:
             counts[word] = counts.get(word, 0) + 1
         for listed in (words, [f"+{word}" for word in words if word not in SMALL_WORDS]):
             whole = [_START, *listed, _END]
-            for a, b in zip(whole[:-1], whole[1:], strict=True):
+            for a, b in itertools.pairwise(whole):
                 follows.setdefault(a, set()).add(b)
     return WordCheck(counts, {word: frozenset(after) for word, after in follows.items()}, list(probes))
 

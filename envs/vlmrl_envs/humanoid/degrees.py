@@ -122,7 +122,9 @@ def _postures(b: Body, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     knees = np.minimum(b.z("right_knee"), b.z("left_knee"))
     apart = (b.parts["right_foot"] - b.parts["left_foot"])[:, :2]
     along = np.abs((apart * heading).sum(axis=1)) / np.maximum(np.linalg.norm(apart, axis=1), 1e-6)
-    ahead = np.stack([((b.parts[f"{s}_foot"] - b.parts["butt"])[:, :2] * heading).sum(axis=1) for s, _ in SIDES])
+    ahead = np.stack(
+        [((b.parts[f"{s}_foot"] - b.parts["butt"])[:, :2] * heading).sum(axis=1) for s, _ in SIDES]
+    )
     sitting = found["sitting"]
     return {
         "lying_side": found["lying"] * ramp(np.abs(_sideways(b)[:, 2]), 0.5, 0.9),
@@ -211,7 +213,9 @@ def _single_legs(b: Body) -> dict[str, np.ndarray]:
 def _relations(b: Body) -> dict[str, np.ndarray]:
     """Return the degrees of what touches the floor and what is higher than what."""
     butt, head = b.z("butt"), b.z("head")
-    feet, knees, hands = (np.stack([b.z(f"{s}_{part}") for s, _ in SIDES]) for part in ("foot", "knee", "hand"))
+    feet, knees, hands = (
+        np.stack([b.z(f"{s}_{part}") for s, _ in SIDES]) for part in ("foot", "knee", "hand")
+    )
     others = np.min([butt, head, *hands, b.z("torso")], axis=0)
     feet_floor = ramp(feet.max(axis=0), 0.4, 0.12)
     return {
@@ -228,7 +232,13 @@ def _relations(b: Body) -> dict[str, np.ndarray]:
 
 def _lowest(b: Body) -> np.ndarray:
     """Return how far the lowest of the named parts is off the floor, metres (B,)."""
-    parts = ("head", "butt", "lwaist", "torso", *(f"{s}_{p}" for s, _ in SIDES for p in ("foot", "knee", "hand", "elbow")))
+    parts = (
+        "head",
+        "butt",
+        "lwaist",
+        "torso",
+        *(f"{s}_{p}" for s, _ in SIDES for p in ("foot", "knee", "hand", "elbow")),
+    )
     # A foot's ball is 0.1 m short of the sole on these legs: the shin ends there.
     return np.min([b.z(part) - RADIUS for part in parts], axis=0)
 

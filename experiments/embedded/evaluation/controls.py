@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 
 from experiments.embedded.evaluation.drawn import SEED, SIZE, Drawn, embed, reward_of
-from vlmrl.encoders.words import split_words
+from vlmrl.encoders.words import UnknownWordsWarning, split_words
 from vlmrl.rewards import GoalBaselineReward
 from vlmrl.tasks import Task
 
@@ -50,7 +51,9 @@ def baseline_level(reward: GoalBaselineReward) -> float:
 def _shuffled(encoder: Any, task: Task, goals: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return the rewards of goal frames for the goal's words in disorder, less the baseline's own."""
     texts = [" ".join(rng.permutation(split_words(text))) for text in task.goal]
-    reward = GoalBaselineReward(encoder, texts, list(task.baseline), task.alpha)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnknownWordsWarning)  # nonsense on purpose
+        reward = GoalBaselineReward(encoder, texts, list(task.baseline), task.alpha)
     return _scores(reward, goals) - baseline_level(reward)
 
 

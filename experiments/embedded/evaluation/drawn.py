@@ -99,7 +99,9 @@ def draw(world: str, encoder: Any, count: int, seed: int = SEED) -> Drawn:
 
 def picture(rules: WorldRules, states: np.ndarray, model: Any = None) -> np.ndarray:
     """Draw states (B, S) by the world's own camera, or by another model's; uint8 (B, 64, 64, 3)."""
-    renderer = make_renderer("warp", model if model is not None else rules.model, rules.cameras[0], (SIZE, SIZE))
+    renderer = make_renderer(
+        "warp", model if model is not None else rules.model, rules.cameras[0], (SIZE, SIZE)
+    )
     try:
         return renderer.render(rules.split(states)[0])
     finally:

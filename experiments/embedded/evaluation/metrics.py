@@ -51,9 +51,7 @@ def auc_estimate(
     return Estimate(auc(goal, other), np.array(drawn))
 
 
-def mean_estimate(
-    values: np.ndarray, rng: np.random.Generator, resamples: int = RESAMPLES
-) -> Estimate:
+def mean_estimate(values: np.ndarray, rng: np.random.Generator, resamples: int = RESAMPLES) -> Estimate:
     """Return the mean of values (K,), resampled with replacement."""
     values = np.asarray(values, float)
     drawn = rng.choice(values, (resamples, len(values))).mean(axis=1)

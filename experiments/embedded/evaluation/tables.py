@@ -100,7 +100,10 @@ def markdown(found: dict[str, Any], judged: Sequence[dict[str, Any]]) -> str:
         parts.append(_words(title, found[kind]))
     if found["left_out"]:
         lines = ["| pose | said | AUC | by its own words |", "|---|---|---|---|"]
-        lines += [f"| {r['pose']} | {r['sentence']} | {_shown(r['auc'])} | {_shown(r['own_words'])} |" for r in found["left_out"]]
+        lines += [
+            f"| {r['pose']} | {r['sentence']} | {_shown(r['auc'])} | {_shown(r['own_words'])} |"
+            for r in found["left_out"]
+        ]
         parts.append("### Poses left out of training\n\n" + "\n".join(lines))
     parts.append(_controls(found["controls"]))
     return "\n\n".join(parts) + "\n"
@@ -119,7 +122,15 @@ def _targets(judged: Sequence[dict[str, Any]]) -> str:
 
 
 def _goals(rows: Sequence[dict[str, Any]]) -> str:
-    head = ["task", "goal states", "AUC", "AUC, unseen view", "drop", "Spearman with truth", "Spearman on paths"]
+    head = [
+        "task",
+        "goal states",
+        "AUC",
+        "AUC, unseen view",
+        "drop",
+        "Spearman with truth",
+        "Spearman on paths",
+    ]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for row in rows:
         cells = [row["task"], str(row["goals"]), _shown(row["own"]), _shown(row["unseen"]), _shown(row["drop"]),
@@ -137,7 +148,9 @@ def _words(title: str, rows: Sequence[dict[str, Any]], worst: int = 8) -> str:
         mine = [row["auc"] for row in rows if row["world"] == world]
         mean = _average(mine)
         low = min(e.value for e in mine)
-        lines.append(f"| {world} | {len(mine)} | {_shown(mean)} | {low:.3f} | {sum(e.value < 0.93 for e in mine)} |")
+        lines.append(
+            f"| {world} | {len(mine)} | {_shown(mean)} | {low:.3f} | {sum(e.value < 0.93 for e in mine)} |"
+        )
     lines += ["", "| worst of them | AUC | compare |", "|---|---|---|"]
     for row in sorted(rows, key=lambda r: r["auc"].value)[:worst]:
         other = row.get("usual") or row.get("halves")
@@ -153,7 +166,9 @@ def _controls(rows: Sequence[dict[str, Any]]) -> str:
     for task in dict.fromkeys(row["task"] for row in rows):
         mine = {row["control"]: row for row in rows if row["task"] == task}
         first = next(iter(mine.values()))
-        cells = [f"{mine[k]['share_above']:.0%} ({mine[k]['mean']:+.3f})" if k in mine else "–" for k in kinds]
+        cells = [
+            f"{mine[k]['share_above']:.0%} ({mine[k]['mean']:+.3f})" if k in mine else "–" for k in kinds
+        ]
         lines.append(f"| {task} | {first['states_mean']:+.3f} | " + " | ".join(cells) + " |")
     note = "Share of rewards above the baseline sentence's own (mean reward less it)."
     return f"### Controls\n\n{note}\n\n" + "\n".join(lines)

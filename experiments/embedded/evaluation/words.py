@@ -84,9 +84,7 @@ def _sentence(grammar: Grammar, column: int, wording: str, scene: bool = False) 
     return Sentence(text, (Term(column),))
 
 
-def _row(
-    drawn: Drawn, encoder: Any, sentence: Sentence, rng: np.random.Generator
-) -> dict[str, Any] | None:
+def _row(drawn: Drawn, encoder: Any, sentence: Sentence, rng: np.random.Generator) -> dict[str, Any] | None:
     """Return the AUC of the states of which a sentence is true above those of which it is false; None without both."""
     truth = sentence.truth(drawn.degrees)
     true, false = truth >= TRUE, truth < FALSE
