@@ -99,12 +99,10 @@ def table() -> str:
     ]
     for world, grammar in GRAMMARS.items():
         said = sum(len(fact.phrases) + len(fact.scenes) for fact in grammar.facts)
-        held, share = (
-            len(grammar.held_wordings),
-            f"{held_out.triple_share(grammar):.0%}" if grammar.axes else "–",
-        )
+        held = len(grammar.held_wordings)
+        share = f"{held_out.triple_share(grammar):.0%}" if grammar.axes else "–"
         lines.append(
-            f"| {world} | {len(grammar.facts)} | {said} | {held} | {len(grammar.vocabulary())} | {share:.0%} |"
+            f"| {world} | {len(grammar.facts)} | {said} | {held} | {len(grammar.vocabulary())} | {share} |"
         )
     return "\n".join(lines)
 
