@@ -226,3 +226,37 @@ def test_the_data_card_shows_what_the_script_prints() -> None:
     card = (EMBEDDED / "DATA_CARD.md").read_text()
     shown = card.split("<!-- grammars -->")[1].split("<!-- end -->")[0].strip()
     assert shown == splits.table(), "print it anew: python -m experiments.embedded.splits"
+
+
+def test_poses_left_out_are_asked_for_in_other_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    from experiments.embedded.evaluation import drawn as drawing
+
+    monkeypatch.setattr(
+        drawing, "unseen", lambda rules, states, seed: np.zeros((len(states), 64, 64, 3), np.uint8)
+    )
+    encoder = load_encoder("embedded", "cpu")
+    drawn = drawing.draw("humanoid", encoder, 60)
+    (row,) = words.left_out(drawn, encoder, ["kneeling"])
+    assert "kneeling" not in row["sentence"] and row["goals"] >= goals.MIN_STATES
+    assert 0 <= row["auc"].value <= 1 and row["own_words"].value > 0.8
+    assert tables.LEFT_OUT.name in {r["target"] for r in tables.judge(
+        {"goals": [], "compositions": [], "paraphrases": [], "left_out": [row], "controls": [], "mebibytes": 1.0,
+         "frames_per_s": None}) if r["met"] is not None}  # fmt: skip
+
+
+def test_data_draws_no_state_that_shows_what_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = Humanoid()
+
+    def make(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        states = rules.sample_states(rng, 150)
+        return np.zeros((150, 64, 64, 3), np.uint8), rules.fact_degrees(states)
+
+    monkeypatch.setattr(data, "sources", lambda which, scale: [("humanoid-own", make)])
+    monkeypatch.setattr(sys, "argv", ["data", "--out", str(tmp_path), "--leave-out", "kneeling"])
+    data.main()
+    degrees = np.load(tmp_path / "humanoid-own.degrees.npy")
+    assert 0 < len(degrees) < 150 and len(np.load(tmp_path / "humanoid-own.frames.npy")) == len(degrees)
+    column = splits.GRAMMARS["humanoid"].columns["kneeling"]
+    assert degrees[:, column].max() < held_out.TRACE + 1e-3

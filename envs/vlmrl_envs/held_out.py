@@ -113,7 +113,9 @@ def shows_held_out(grammar: Grammar, degrees: np.ndarray) -> np.ndarray:
 def shows_left_out(grammar: Grammar, degrees: np.ndarray) -> np.ndarray:
     """Tell which states, whose facts hold to degrees (B, F), show a fact that is left out to `TRACE`, bool (B,)."""
     columns = [grammar.columns[name] for name in grammar.silent]
-    return (degrees[:, columns] >= TRACE).any(axis=1) if columns else np.zeros(len(degrees), bool)
+    if not columns:
+        return np.zeros(len(degrees), bool)
+    return np.asarray((degrees[:, columns] >= TRACE).any(axis=1))
 
 
 def training_states(grammar: Grammar, degrees: np.ndarray) -> np.ndarray:

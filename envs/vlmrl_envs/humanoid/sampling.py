@@ -41,13 +41,15 @@ LEGS: dict[str, tuple[float, ...]] = {
     "on_front": (90, 0, 0, 0, -5, 0, 0, 0, -5),
     "bowing": (50, 0, 0, -60, -5, 0, 0, -60, -5),
     "lunge": (5, 0, 0, -75, -75, 0, 0, 20, -25),
-    "lotus_low": (-4, -23, -56, -104, -135, -23, -56, -104, -135),
+    "lotus_low": (-6, -4, -59, -106, -158, -4, -59, -106, -158),
     "on_side": (0, 0, 0, -25, -30, 0, 0, -10, -15),
     "bridge": (-57, -3, -10, 12, -118, -3, -10, 12, -118),
     "handstand": (180, 0, 0, 0, -5, 0, 0, 0, -5),
 }
 ROLLED = {"on_side": 90.0}
 """Templates that lie on a side: degrees of roll towards the robot's right."""
+ROUNDED = {"lotus_low": -28.0}
+"""Templates with the hips tilted back under the torso, degrees."""
 RARE = {"lunge": 0.6, "on_side": 0.5, "bridge": 0.4, "handstand": 0.4, "lotus": 1.5, "straddle": 1.5}
 """How often a leg template is drawn, 1 by default."""
 # Shoulder1, shoulder2, elbow of the left arm; the right arm mirrors it.
@@ -75,6 +77,7 @@ def template(model: mujoco.MjModel, legs: str, arms: tuple[str, str], mirror: bo
     half, roll = np.deg2rad(pitch) / 2, np.deg2rad(ROLLED.get(legs, 0.0)) / 2 * (-1 if mirror else 1)
     # pitch about y, then roll about x: one of the two is 0 in every template
     qpos[3:7] = [np.cos(half) * np.cos(roll), np.sin(roll), np.sin(half), 0.0]
+    qpos[8] = np.deg2rad(ROUNDED.get(legs, 0.0))
     qpos[10:18] = np.deg2rad([*right, *left])
     qpos[18:21] = np.deg2rad(ARMS[arms[0]]) * [-1, -1, 1]
     qpos[21:24] = np.deg2rad(ARMS[arms[1]])

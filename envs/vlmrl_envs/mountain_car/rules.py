@@ -60,8 +60,8 @@ class MountainCar(WorldRules):
 
     def path(self, start: np.ndarray, goal: np.ndarray, n: int) -> np.ndarray:
         """Return n states (n, S) on the road from one state (S,) to another."""
-        ends = (self.split(state)[0][0] for state in (start, goal))
-        return self._on_road(np.linspace(*ends, n), np.zeros(n))
+        first, last = (float(self.split(state)[0][0]) for state in (start, goal))
+        return self._on_road(np.linspace(first, last, n), np.zeros(n))
 
     def fact_degrees(self, states: np.ndarray) -> np.ndarray:
         """Return the degrees (B, F) of the facts in `captions.GRAMMAR`."""

@@ -10,6 +10,7 @@ import numpy as np
 from experiments.embedded.evaluation import metrics
 from experiments.embedded.evaluation.drawn import SEED, Drawn, said
 from experiments.embedded.evaluation.goals import MIN_STATES
+from vlmrl_envs import held_out
 from vlmrl_envs.captions import Grammar, Sentence, Term
 
 TRUE, FALSE = 0.6, 0.3
@@ -59,22 +60,26 @@ def paraphrases(drawn: Drawn, encoder: Any) -> list[dict[str, Any]]:
 def left_out(drawn: Drawn, encoder: Any, poses: Sequence[str]) -> list[dict[str, Any]]:
     """Return a row for each pose that the encoder's training left out: AUC by its description, judged by `success`.
 
-    `own_words` is the AUC by the pose's own words, which such an encoder cannot know.
+    Of the goal states only those count that training could not see. `own_words` is the AUC by the pose's own words, which such an encoder cannot know.
     """
-    from vlmrl_envs.humanoid.described import described
+    from vlmrl_envs.humanoid.described import described, without
 
     rows, rng = [], np.random.default_rng(SEED + 4)
+    unseen = (
+        ~held_out.training_states(without(tuple(poses)), drawn.degrees) if drawn.world == "humanoid" else None
+    )
     for pose in poses:
         task = next((task for task in drawn.tasks if task.kwargs.get("pose") == pose), None)
-        if task is None:
+        if task is None or unseen is None:
             continue
         success = drawn.rules[task.name].success(drawn.states)
-        if min(success.sum(), (~success).sum()) < MIN_STATES:
+        goals = success & unseen
+        if min(goals.sum(), (~success).sum()) < MIN_STATES:
             continue
         text = described(pose).text
         scores = drawn.embeddings["own"] @ said(encoder, [text, task.goal[0]]).T
-        by_words = [metrics.auc_estimate(s[success], s[~success], rng) for s in scores.T]
-        rows.append({"world": drawn.world, "pose": pose, "sentence": text, "goals": int(success.sum()),
+        by_words = [metrics.auc_estimate(s[goals], s[~success], rng) for s in scores.T]
+        rows.append({"world": drawn.world, "pose": pose, "sentence": text, "goals": int(goals.sum()),
                      "auc": by_words[0], "own_words": by_words[1]})  # fmt: skip
     return rows
 
