@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 ORDER = [
     "errors", "runtime", "configs", "tasks", "frames",
-    "encoders.hub", "encoders.sources", "encoders.speed", "encoders.clip", "encoders",
+    "encoders.hub", "encoders.sources", "encoders.speed", "encoders.words", "encoders.clip", "encoders",
     "rewards.protocol", "rewards.goal_baseline", "rewards.controls", "rewards",
     "horizon", "wrappers", "vector", "sb3",
     "agents.config", "agents.buffer", "agents.gae", "agents.networks", "agents.normalise", "agents.update", "agents.ppo",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from vlmrl.encoders.words import complaint, judge_prompts
 from vlmrl.rewards.protocol import FLAT
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def auc(goal: Sequence[float] | np.ndarray, other: Sequence[float] | np.ndarray)
 def prompt_warnings(
     goal: Sequence[str], baseline: Sequence[str], encoder: Encoder | None = None
 ) -> list[str]:
-    """Return a warning for each prompt that is empty, cut off, or no different from its counterpart."""
+    """Return a warning for each prompt that is empty, cut off, unknown, or no different from its counterpart."""
     found = []
     for name, sentences in (("goal", goal), ("baseline", baseline)):
         if not sentences or any(not sentence.strip() for sentence in sentences):
@@ -127,6 +128,7 @@ def prompt_warnings(
         if cut:
             text = sentence if len(sentence) <= 60 else sentence[:57] + "..."
             found.append(f'the prompt "{text}" is longer than the encoder reads: its end is cut off')
+    found += [complaint(verdict) for verdict in judge_prompts(encoder, sentences)]
     means = [encoder.embed_texts(list(s)).mean(0) for s in (goal, baseline)]
     cosine = float(means[0] @ means[1] / (means[0].norm() * means[1].norm()).clamp_min(1e-12))
     if cosine > SAME_PROMPT:

@@ -6,12 +6,17 @@ run without solver warm start, so the row determines the future exactly: two wor
 
 from __future__ import annotations
 
+import importlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import mujoco
 import numpy as np
 from gymnasium import spaces
+
+if TYPE_CHECKING:
+    from vlmrl_envs.captions import Grammar
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,29 @@ class WorldRules(ABC):
     def join(self, qpos: np.ndarray, qvel: np.ndarray) -> np.ndarray:
         """Join qpos (..., nq) and qvel (..., nv) into states (..., S) at time 0."""
         return np.concatenate([np.zeros((*qpos.shape[:-1], 1)), qpos, qvel], axis=-1)
+
+    @property
+    def grammar(self) -> Grammar | None:
+        """The world's grammar: `GRAMMAR` of the `captions` module beside its rules; None without one."""
+        package = type(self).__module__.rpartition(".")[0]
+        try:
+            return importlib.import_module(f"{package}.captions").GRAMMAR
+        except (ImportError, AttributeError):
+            return None
+
+    def path(self, start: np.ndarray, goal: np.ndarray, n: int) -> np.ndarray:
+        """Return n states (n, S) at rest on the way from one state (S,) to another, both included.
+
+        Joints go straight, free bodies turn along the shortest arc; a world whose states must lie on something
+        puts them there.
+        """
+        (a, _), (b, _) = self.split(start), self.split(goal)
+        way = np.zeros(self.nv)
+        mujoco.mj_differentiatePos(self.model, way, 1.0, a, b)
+        qpos = np.repeat(np.asarray(a, float)[None], n, axis=0)
+        for row, share in zip(qpos, np.linspace(0.0, 1.0, n), strict=True):
+            mujoco.mj_integratePos(self.model, row, way, share)
+        return self.join(qpos, np.zeros((n, self.nv)))
 
     @abstractmethod
     def build_spec(self) -> mujoco.MjSpec:

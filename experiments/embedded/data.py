@@ -19,6 +19,7 @@ import mujoco
 import numpy as np
 from PIL import Image
 
+from experiments.embedded import splits
 from vlmrl_envs.captions import ramp
 from vlmrl_envs.cartpole import captions as cartpole_captions
 from vlmrl_envs.cartpole.rules import CartPole
@@ -34,11 +35,13 @@ SIZE = 64
 Source = tuple[str, Callable[[np.random.Generator], tuple[np.ndarray, np.ndarray]]]
 
 
-def vary(model: mujoco.MjModel, camera: str, rng: np.random.Generator) -> mujoco.MjModel:
-    """Return a copy of a model with another camera place, lens, light and colours."""
+def vary(
+    model: mujoco.MjModel, camera: str, rng: np.random.Generator, split: str = "train"
+) -> mujoco.MjModel:
+    """Return a copy of a model with another camera place, lens, light and colours; "held_out" for unseen ones."""
     model = copy.copy(model)
     index = model.camera(camera).id
-    position = model.cam_pos[index] * rng.uniform(0.88, 1.15) + rng.normal(0.0, 0.06, 3)
+    position = model.cam_pos[index] * splits.distance(rng, split) + rng.normal(0.0, 0.06, 3)
     model.cam_pos[index] = position
     model.cam_fovy[index] *= rng.uniform(0.92, 1.1)
     turn = np.zeros(4)
@@ -47,7 +50,7 @@ def vary(model: mujoco.MjModel, camera: str, rng: np.random.Generator) -> mujoco
     mujoco.mju_mulQuat(quat, model.cam_quat[index], turn)
     model.cam_quat[index] = quat
     model.vis.headlight.ambient[:] = rng.uniform(0.25, 0.6)
-    model.vis.headlight.diffuse[:] = rng.uniform(0.2, 0.6)
+    model.vis.headlight.diffuse[:] = splits.light(rng, split)
     if model.nlight:
         model.light_dir[:] += rng.normal(0.0, 0.25, model.light_dir.shape)
     model.geom_rgba[:, :3] = np.clip(
@@ -214,7 +217,11 @@ def main() -> None:
     parser.add_argument("--only", choices=("warp", "gl"), default="warp")
     parser.add_argument("--scale", type=float, default=1.0, help="share of the full number of frames")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--leave-out", nargs="+", default=[], metavar="POSE", help="draw no state that shows these poses"
+    )
     args = parser.parse_args()
+    splits.grammars(args.leave_out)
     args.out.mkdir(parents=True, exist_ok=True)
     for name, make in sources(args.only, args.scale):
         path = args.out / f"{name}.frames.npy"
@@ -222,6 +229,8 @@ def main() -> None:
             continue
         started = time.time()
         frames, degrees = make(np.random.default_rng([args.seed, zlib.crc32(name.encode())]))
+        kept = splits.kept(name.split("-")[0], degrees, args.leave_out)
+        frames, degrees = frames[kept], degrees[kept]
         np.save(args.out / f"{name}.degrees.npy", degrees.astype(np.float16))
         np.save(path.with_suffix(".part.npy"), frames)
         path.with_suffix(".part.npy").rename(path)

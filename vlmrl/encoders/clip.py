@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from functools import cached_property
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from vlmrl.encoders import speed
 from vlmrl.encoders.sources import LoadedClip
+from vlmrl.encoders.words import WordCheck, load_words
 from vlmrl.errors import usage_error
 from vlmrl.frames import Fit, Interpolation, check_frames, fit_frames
 
@@ -31,6 +33,7 @@ class ClipEncoder:
         mean, std: the model's own normalisation, per channel, of values in [0, 1].
         interpolation: the model's own, "bicubic" or "bilinear".
         precision: what the image tower computes in: "float32", "bfloat16" (CPU) or "float16" (GPU).
+        words: the check of what its training said (`vlmrl.encoders.words`), or None; read when first asked for.
 
     Same frames, same batch size, same machine: the same bits. Another batch size may change the last bits.
     """
@@ -56,6 +59,7 @@ class ClipEncoder:
         self.fit: Fit = fit
         self.batch_size = batch_size
         self.tokenizer = loaded.tokenizer
+        self._weights = loaded.weights
         self.model = loaded.model.eval().requires_grad_(False)
         preprocess: dict[str, Any] = self.model.visual.preprocess_cfg
         self.image_size = _square(loaded.name, preprocess["size"])
@@ -110,6 +114,15 @@ class ClipEncoder:
                     self.model.encode_text(tokens).float(), dim=-1
                 )
         return embeddings
+
+    @cached_property
+    def words(self) -> WordCheck | None:
+        """Return the check of what this encoder's training said; None without a words.json beside its weights.
+
+        Raises:
+            UsageError: a words.json that cannot be read.
+        """
+        return None if self._weights is None else load_words(self._weights.parent, self._weights)
 
     def is_truncated(self, texts: list[str]) -> list[bool]:
         """Say of each sentence whether it has more tokens than `context_length`: its end goes unread."""

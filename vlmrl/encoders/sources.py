@@ -7,7 +7,7 @@ import json
 import logging
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,8 @@ class LoadedClip:
     embedding_dim: int
     config: dict[str, Any] = field(default_factory=dict)
     """Its `model_cfg`, as an open_clip_config.json holds it."""
+    weights: Path | None = None
+    """The file its weights came from, where that is a folder of one's own."""
 
 
 def load_clip(name: str, seed: int = 0) -> LoadedClip:
@@ -153,7 +155,7 @@ def _load_directory(name: str, folder: Path) -> LoadedClip:
             "encoder", f"{config} ({_short(error)})", "a valid open_clip config", remedy
         ) from error
     _fill(loaded.model, weights)
-    return loaded
+    return replace(loaded, weights=weights)
 
 
 def _find_weights(name: str, folder: Path) -> Path:

@@ -16,6 +16,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from vlmrl.encoders import Encoder
+from vlmrl.encoders.words import UnknownWordsWarning, complaint, judge_prompts, unknown_words_error
 from vlmrl.errors import usage_error
 from vlmrl.rewards.protocol import Reads
 
@@ -77,6 +78,9 @@ class GoalBaselineReward:
         alpha: how far the space is projected to the line from baseline to goal, 0 (plain cosine) to 1.
         goal_embedding, baseline_embedding: the averaged vectors (D,), float32.
 
+    A prompt that an encoder's word check does not know (`vlmrl.encoders.words`) brings one `UnknownWordsWarning` for
+    all of them, or with `strict_words` a UsageError.
+
     Source: VLM-RM Definition 1 and its prompt lists.
     """
 
@@ -88,6 +92,8 @@ class GoalBaselineReward:
         goal: str | Sequence[str],
         baseline: str | Sequence[str],
         alpha: float = 0.5,
+        *,
+        strict_words: bool = False,
     ) -> None:
         check_alpha(alpha)
         self.encoder = encoder
@@ -98,6 +104,7 @@ class GoalBaselineReward:
             got = f"{len(self.goal)} goals and {len(self.baseline)} baselines"
             raise usage_error("goal and baseline", got, "lists of one length", "give each goal its baseline")
         self._warn_of_truncation()
+        self._check_words(strict_words)
         self.goal_embedding = encoder.embed_texts(self.goal).mean(dim=0)
         self.baseline_embedding = encoder.embed_texts(self.baseline).mean(dim=0)
         direction = self.goal_embedding - self.baseline_embedding
@@ -121,6 +128,13 @@ class GoalBaselineReward:
     ) -> Float[Tensor, " batch"]:
         """Return rewards (B,), float32, of unit vectors (B, D) that the encoder made of frames."""
         return goal_baseline_reward(embeddings, self.goal_embedding, self.baseline_embedding, self.alpha)
+
+    def _check_words(self, strict: bool) -> None:
+        found = judge_prompts(self.encoder, self.goal + self.baseline)
+        if found and strict:
+            raise unknown_words_error(found)
+        if found:
+            warnings.warn("; ".join(complaint(v) for v in found), UnknownWordsWarning, stacklevel=3)
 
     def _warn_of_truncation(self) -> None:
         for prompt, cut in zip(

@@ -72,6 +72,12 @@ class Humanoid(WorldRules):
         """Draw n states (n, S): poses, blends of poses, falls, random joints, settled by physics for a moment."""
         return sampling.sample_states(self, rng, n)
 
+    def path(self, start: np.ndarray, goal: np.ndarray, n: int) -> np.ndarray:
+        """Return n states (n, S) on the way from one state (S,) to another, each set on the floor."""
+        states = super().path(start, goal, n)
+        qpos, qvel = self.split(states)
+        return self.join(sampling.FloorSetter(self.model)(qpos), qvel)
+
     def fact_degrees(self, states: np.ndarray) -> np.ndarray:
         """Return the degrees (B, F) of the facts in `captions.GRAMMAR`."""
         from vlmrl_envs.humanoid.captions import degrees

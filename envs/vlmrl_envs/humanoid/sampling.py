@@ -40,8 +40,18 @@ LEGS: dict[str, tuple[float, ...]] = {
     "on_back_legs_up": (-90, 0, 0, -85, -10, 0, 0, -85, -10),
     "on_front": (90, 0, 0, 0, -5, 0, 0, 0, -5),
     "bowing": (50, 0, 0, -60, -5, 0, 0, -60, -5),
+    "lunge": (5, 0, 0, -75, -75, 0, 0, 20, -25),
+    "lotus_low": (-6, -4, -59, -106, -158, -4, -59, -106, -158),
+    "on_side": (0, 0, 0, -25, -30, 0, 0, -10, -15),
+    "bridge": (-57, -3, -10, 12, -118, -3, -10, 12, -118),
+    "handstand": (180, 0, 0, 0, -5, 0, 0, 0, -5),
 }
-ON_ONE_LEG = ("one_knee", "one_leg_knee", "one_leg_front", "one_leg_back", "front_splits")
+ROLLED = {"on_side": 90.0}
+"""Templates that lie on a side: degrees of roll towards the robot's right."""
+ROUNDED = {"lotus_low": -28.0}
+"""Templates with the hips tilted back under the torso, degrees."""
+RARE = {"lunge": 0.6, "on_side": 0.5, "bridge": 0.4, "handstand": 0.4, "lotus": 1.5, "straddle": 1.5}
+"""How often a leg template is drawn, 1 by default."""
 # Shoulder1, shoulder2, elbow of the left arm; the right arm mirrors it.
 ARMS: dict[str, tuple[float, float, float]] = {
     "relaxed": (0, 0, 0),
@@ -53,6 +63,7 @@ ARMS: dict[str, tuple[float, float, float]] = {
     "crossed": (80, -58, 14),
     "in_lap": (-36, 28, -28),
     "behind": (-58, 84, -85),
+    "on_head": (-47, -74, 41),
 }
 
 
@@ -63,12 +74,23 @@ def template(model: mujoco.MjModel, legs: str, arms: tuple[str, str], mirror: bo
     if mirror:
         right, left = left, right
     qpos = model.qpos0.copy()
-    half = np.deg2rad(pitch) / 2
-    qpos[3:7] = [np.cos(half), 0.0, np.sin(half), 0.0]
+    half, roll = np.deg2rad(pitch) / 2, np.deg2rad(ROLLED.get(legs, 0.0)) / 2 * (-1 if mirror else 1)
+    # pitch about y, then roll about x: one of the two is 0 in every template
+    qpos[3:7] = [np.cos(half) * np.cos(roll), np.sin(roll), np.sin(half), 0.0]
+    qpos[8] = np.deg2rad(ROUNDED.get(legs, 0.0))
     qpos[10:18] = np.deg2rad([*right, *left])
     qpos[18:21] = np.deg2rad(ARMS[arms[0]]) * [-1, -1, 1]
     qpos[21:24] = np.deg2rad(ARMS[arms[1]])
     return qpos
+
+
+SOUGHT = (
+    ("standing", "raised"), ("standing", "on_hips"), ("standing", "crossed"), ("standing", "hanging"), ("lotus_low", "in_lap"),
+    ("straddle", "sideways"), ("straddle", "in_lap"), ("one_leg_knee", "hanging"), ("kneel_tall", "hanging"),
+)  # fmt: skip
+"""Legs and arms that tasks ask for: an eighth of all compositions, as chance would hardly bring some together."""
+_WEIGHTS = np.array([RARE.get(legs, 1.0) for legs in LEGS])
+_WEIGHTS /= _WEIGHTS.sum()
 
 
 class FloorSetter:
@@ -148,8 +170,11 @@ def _draw(model: mujoco.MjModel, rng: np.random.Generator) -> np.ndarray:
 
 
 def _compose(model: mujoco.MjModel, rng: np.random.Generator) -> np.ndarray:
-    """Draw legs, arms and a torso bend, each on its own."""
-    legs = rng.choice(list(LEGS))
+    """Draw legs, arms and a torso bend, each on its own, or now and then what tasks ask for."""
+    if rng.random() < 1 / 8:
+        legs, arms = SOUGHT[rng.integers(len(SOUGHT))]
+        return template(model, legs, (arms, arms), mirror=bool(rng.random() < 0.5))
+    legs = rng.choice(list(LEGS), p=_WEIGHTS)
     right = rng.choice(list(ARMS))
     left = right if rng.random() < 0.75 else rng.choice(list(ARMS))
     qpos = template(model, str(legs), (str(right), str(left)), mirror=bool(rng.random() < 0.5))

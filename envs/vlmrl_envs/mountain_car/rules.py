@@ -58,6 +58,11 @@ class MountainCar(WorldRules):
         x[at_flag] = rng.uniform(verdict.FLAG, verdict.RIGHT, int(at_flag.sum()))
         return self._on_road(x, rng.normal(0.0, 0.5, n))
 
+    def path(self, start: np.ndarray, goal: np.ndarray, n: int) -> np.ndarray:
+        """Return n states (n, S) on the road from one state (S,) to another."""
+        first, last = (float(self.split(state)[0][0]) for state in (start, goal))
+        return self._on_road(np.linspace(first, last, n), np.zeros(n))
+
     def fact_degrees(self, states: np.ndarray) -> np.ndarray:
         """Return the degrees (B, F) of the facts in `captions.GRAMMAR`."""
         from vlmrl_envs.mountain_car.captions import degrees

@@ -1,0 +1,67 @@
+"""Frames that show nothing or another world, and words in disorder: none may earn more than the baseline sentence."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from experiments.embedded.evaluation.drawn import SEED, SIZE, Drawn, embed, reward_of
+from vlmrl.encoders.words import UnknownWordsWarning, split_words
+from vlmrl.rewards import GoalBaselineReward
+from vlmrl.tasks import Task
+
+KINDS = ("blank", "noise", "wrong world", "shuffled text")
+
+
+def nothing(rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Return blank and noise frames, uint8 (B, 64, 64, 3)."""
+    values = (0, 32, 64, 96, 128, 160, 192, 224, 255)
+    blank = np.stack([np.full((SIZE, SIZE, 3), v, np.uint8) for v in values])
+    return {"blank": blank, "noise": rng.integers(0, 256, (32, SIZE, SIZE, 3), dtype=np.uint8)}
+
+
+def control_rows(drawn: Drawn, encoder: Any, task: Task, wrong: np.ndarray) -> list[dict[str, Any]]:
+    """Return a row for each kind of control: share of rewards above the baseline's own, and their mean less it.
+
+    wrong: frames of other worlds (B, 64, 64, 3). The baseline's own reward is that of a frame whose vector is the
+    baseline sentence's; `start` is the mean reward of random states less it, for comparison.
+    """
+    rng = np.random.default_rng(SEED + 5)
+    reward = reward_of(encoder, task)
+    level = baseline_level(reward)
+    frames = nothing(rng) | ({"wrong world": wrong} if len(wrong) else {})
+    scores = {kind: _scores(reward, embed(encoder, shown)) for kind, shown in frames.items()}
+    goals = drawn.embeddings["own"][drawn.rules[task.name].success(drawn.states)]
+    rows = [_row(drawn, task, kind, found - level) for kind, found in scores.items()]
+    if len(goals):
+        found = [_shuffled(encoder, task, goals, rng) for _ in range(5)]
+        rows.append(_row(drawn, task, "shuffled text", np.concatenate(found)))
+    others = _scores(reward, drawn.embeddings["own"][: drawn.num_random]) - level
+    return [{**row, "states_mean": round(float(others.mean()), 4)} for row in rows]
+
+
+def baseline_level(reward: GoalBaselineReward) -> float:
+    """Return what a frame would earn whose vector is the baseline's."""
+    unit = reward.baseline_embedding / reward.baseline_embedding.norm().clamp_min(1e-12)
+    return float(reward.reward_of_embeddings(unit[None])[0])
+
+
+def _shuffled(encoder: Any, task: Task, goals: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return the rewards of goal frames for the goal's words in disorder, less the baseline's own."""
+    texts = [" ".join(rng.permutation(split_words(text))) for text in task.goal]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnknownWordsWarning)  # nonsense on purpose
+        reward = GoalBaselineReward(encoder, texts, list(task.baseline), task.alpha)
+    return _scores(reward, goals) - baseline_level(reward)
+
+
+def _scores(reward: GoalBaselineReward, embeddings: np.ndarray) -> np.ndarray:
+    return reward.reward_of_embeddings(embeddings).cpu().numpy()
+
+
+def _row(drawn: Drawn, task: Task, kind: str, above: np.ndarray) -> dict[str, Any]:
+    return {"world": drawn.world, "task": task.name, "control": kind, "frames": len(above),
+            "share_above": round(float((above > 0).mean()), 4), "mean": round(float(above.mean()), 4),
+            "largest": round(float(above.max()), 4)}  # fmt: skip

@@ -1,0 +1,134 @@
+"""A world's states that no training batch held, with what is true of them and how the encoder sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from experiments.embedded import data
+from vlmrl.rewards import GoalBaselineReward
+from vlmrl.tasks import TASKS, Task
+from vlmrl_envs import WORLDS
+from vlmrl_envs.captions import Grammar
+from vlmrl_envs.rendering import make_renderer
+from vlmrl_envs.rules import WorldRules
+
+SEED = 2026
+"""States, cameras and words of this seed are in no training batch, which are drawn from seed 0."""
+SIZE = 64
+VIEWS = 8
+"""Unseen cameras, lights and colours that share the states of the view "unseen"."""
+POOL = 4
+"""States drawn for one that is kept: goals and rare compositions are looked for in all of them."""
+RARE = 60
+"""States kept of each goal and composition beyond the random ones."""
+
+
+@dataclass
+class Drawn:
+    """States of one world, chosen so that goals and held-out compositions occur."""
+
+    world: str
+    """Folder of the world, such as humanoid."""
+    tasks: tuple[Task, ...]
+    """Its built-in tasks."""
+    rules: dict[str, WorldRules]
+    """Task -> the world's rules with that goal."""
+    states: np.ndarray
+    """Full physics states (B, S); the first `num_random` are drawn at random, the others sought out."""
+    num_random: int
+    degrees: np.ndarray
+    """What is true of them (B, F), by the columns of the grammar."""
+    frames: np.ndarray
+    """Drawn by the world's own camera (B, 64, 64, 3) uint8."""
+    embeddings: dict[str, np.ndarray] = field(default_factory=dict)
+    """View -> unit vectors (B, D): own, unseen."""
+
+    @property
+    def any_rules(self) -> WorldRules:
+        """The rules of one of the tasks: model, samples and facts are the same in all."""
+        return next(iter(self.rules.values()))
+
+    @property
+    def grammar(self) -> Grammar | None:
+        """The world's grammar, if it has one."""
+        return self.any_rules.grammar
+
+
+def tasks_of(world: str) -> tuple[Task, ...]:
+    """Return the built-in tasks of a world's folder."""
+    ids = {f"vlmrl/{name}" for name, folder in WORLDS.items() if folder == world}
+    return tuple(task for task in TASKS.values() if task.env_id in ids)
+
+
+def rules_of(task: Task) -> WorldRules:
+    """Return the rules of a task's world with its goal."""
+    import gymnasium
+
+    options: dict[str, Any] = {"vectorization_mode": "vector_entry_point", **task.kwargs}
+    envs = gymnasium.make_vec(task.env_id, num_envs=1, **options)
+    try:
+        return envs.unwrapped.rules
+    finally:
+        envs.close()
+
+
+def draw(world: str, encoder: Any, count: int, seed: int = SEED) -> Drawn:
+    """Draw `count` random states of a world and up to `RARE` of each goal and held-out composition; embed two views."""
+    tasks = tasks_of(world)
+    rules = {task.name: rules_of(task) for task in tasks}
+    first = next(iter(rules.values()))
+    pool = first.sample_states(np.random.default_rng(seed), POOL * count)
+    degrees = first.fact_degrees(pool)
+    wanted = [np.flatnonzero(r.success(pool))[:RARE] for r in rules.values()]
+    grammar = first.grammar
+    if grammar is not None:
+        pairs = np.argwhere(np.triu(grammar.held_pairs))
+        wanted += [np.flatnonzero((degrees[:, pair] >= 0.6).all(axis=1))[:RARE] for pair in pairs]
+    sought = np.unique(np.concatenate([np.zeros(0, int), *wanted]))
+    chosen = np.concatenate([np.arange(count), sought[sought >= count]])
+    frames = picture(first, pool[chosen])
+    found = Drawn(world, tasks, rules, pool[chosen], count, degrees[chosen], frames)
+    found.embeddings["own"] = embed(encoder, frames)
+    found.embeddings["unseen"] = embed(encoder, unseen(first, found.states, seed))
+    return found
+
+
+def picture(rules: WorldRules, states: np.ndarray, model: Any = None) -> np.ndarray:
+    """Draw states (B, S) by the world's own camera, or by another model's; uint8 (B, 64, 64, 3)."""
+    renderer = make_renderer(
+        "warp", model if model is not None else rules.model, rules.cameras[0], (SIZE, SIZE)
+    )
+    try:
+        return renderer.render(rules.split(states)[0])
+    finally:
+        renderer.close()
+
+
+def unseen(rules: WorldRules, states: np.ndarray, seed: int = SEED) -> np.ndarray:
+    """Draw states (B, S) by cameras and lights from the bands that training never draws, in turn."""
+    rng = np.random.default_rng(seed)
+    models = [data.vary(rules.model, rules.cameras[0], rng, split="held_out") for _ in range(VIEWS)]
+    out = np.empty((len(states), SIZE, SIZE, 3), np.uint8)
+    for i, model in enumerate(models):
+        if len(states[i::VIEWS]):
+            out[i::VIEWS] = picture(rules, states[i::VIEWS], model)
+    return out
+
+
+def embed(encoder: Any, frames: np.ndarray) -> np.ndarray:
+    """Return the frames' unit vectors, float32 (B, D)."""
+    return encoder.embed_images(frames).cpu().numpy()
+
+
+def reward_of(encoder: Any, task: Task) -> GoalBaselineReward:
+    """Return the reward of a task as training uses it."""
+    return GoalBaselineReward(encoder, list(task.goal), list(task.baseline), task.alpha)
+
+
+def said(encoder: Any, sentences: Sequence[str]) -> np.ndarray:
+    """Return the sentences' unit vectors, float32 (K, D)."""
+    return encoder.embed_texts(list(sentences)).cpu().numpy()

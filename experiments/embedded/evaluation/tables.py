@@ -1,0 +1,181 @@
+"""Targets, met or missed, and everything measured as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from experiments.embedded.evaluation import metrics
+from experiments.embedded.evaluation.controls import KINDS
+from experiments.embedded.evaluation.metrics import Estimate
+
+VLM_RM = ("cartpole", "mountain_car", "humanoid")
+"""Worlds of the ten VLM-RM goals, which the targets are about; further worlds are in the tables."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the encoder must reach."""
+
+    name: str
+    limit: float
+    least: bool
+    """True: at least the limit; False: at most."""
+    unit: str = ""
+
+
+GOALS_MEAN = Target("goal against every other described state, AUC, mean", 0.97, True)
+GOALS_WORST = Target("goal against every other described state, AUC, worst", 0.93, True)
+PATHS = Target("Spearman of reward with progress along paths from start to goal, mean", 0.95, True)
+COMPOSITIONS = Target("held-out compositions, AUC, mean", 0.93, True)
+PARAPHRASES = Target("held-out paraphrases, AUC, mean", 0.93, True)
+LEFT_OUT = Target("poses left out of training, described in known words, AUC, worst", 0.85, True)
+DROP = Target("unseen camera and light, drop in AUC, mean", 0.02, False)
+CONTROLS = Target("controls: share of rewards above the baseline, largest", 0.0, False)
+SIZE = Target("size of the weights", 16.0, False, " MiB")
+SPEED = Target("speed, preprocessing included", 3000.0, True, " frames/s")
+
+
+def judge(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a row for each target: value, interval where there is one, met (None: not measured).
+
+    found: goals, compositions, paraphrases, left_out, controls (rows), mebibytes, frames_per_s (or None).
+    """
+    ten = [row for row in found["goals"] if row["world"] in VLM_RM]
+    own = [row["own"] for row in ten if row["own"] is not None]
+    words = {
+        kind: [row["auc"] for row in found[kind] if row["world"] in VLM_RM]
+        for kind in ("compositions", "paraphrases", "left_out")
+    }
+    drops = [row["drop"] for row in ten if row["drop"] is not None]
+    shares = [row["share_above"] for row in found["controls"] if row["world"] in VLM_RM]
+    values: list[tuple[Target, Estimate | float | None]] = [
+        (GOALS_MEAN, metrics.average(own) if own else None),
+        (GOALS_WORST, metrics.extreme(own) if own else None),
+        (PATHS, _average(row["path"] for row in ten)),
+        (COMPOSITIONS, _average(words["compositions"])),
+        (PARAPHRASES, _average(words["paraphrases"])),
+        (LEFT_OUT, metrics.extreme(words["left_out"]) if words["left_out"] else None),
+        (DROP, metrics.average(drops) if drops else None),
+        (CONTROLS, max(shares) if shares else None),
+        (SIZE, found["mebibytes"]),
+        (SPEED, found["frames_per_s"]),
+    ]
+    return [_judged(target, value) for target, value in values]
+
+
+def _average(estimates: Iterable[Estimate | None]) -> Estimate | None:
+    """Return the mean of estimates whose resamples may differ in number."""
+    there = [e for e in estimates if e is not None]
+    if not there:
+        return None
+    fewest = min(len(e.resamples) for e in there)
+    return metrics.average([Estimate(e.value, e.resamples[:fewest]) for e in there])
+
+
+def _judged(target: Target, value: Estimate | float | None) -> dict[str, Any]:
+    row: dict[str, Any] = {"target": target.name, "limit": target.limit, "at": "least" if target.least else "most",
+                           "unit": target.unit, "value": None, "interval": None, "met": None}  # fmt: skip
+    if value is None:
+        return row
+    number = value.value if isinstance(value, Estimate) else float(value)
+    row |= value.plain() if isinstance(value, Estimate) else {"value": round(number, 4)}
+    return {**row, "met": number >= target.limit if target.least else number <= target.limit}
+
+
+def plain(value: Any) -> Any:
+    """Return rows with estimates as JSON values; arrays, which are for pictures, are left out."""
+    if isinstance(value, Estimate):
+        return value.plain()
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items() if not hasattr(v, "dtype")}
+    return [plain(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def markdown(found: dict[str, Any], judged: Sequence[dict[str, Any]]) -> str:
+    """Return all tables: targets, then goals, words and controls, world by world."""
+    parts = [_targets(judged), _goals(found["goals"])]
+    for kind, title in (("compositions", "Held-out compositions"), ("paraphrases", "Held-out paraphrases")):
+        parts.append(_words(title, found[kind]))
+    if found["left_out"]:
+        lines = ["| pose | said | AUC | by its own words |", "|---|---|---|---|"]
+        lines += [
+            f"| {r['pose']} | {r['sentence']} | {_shown(r['auc'])} | {_shown(r['own_words'])} |"
+            for r in found["left_out"]
+        ]
+        parts.append("### Poses left out of training\n\n" + "\n".join(lines))
+    parts.append(_controls(found["controls"]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _targets(judged: Sequence[dict[str, Any]]) -> str:
+    lines = ["| target | measured | required | |", "|---|---|---|---|"]
+    for row in judged:
+        value = "not measured" if row["value"] is None else f"{row['value']:.4g}{row['unit']}"
+        if row["interval"]:
+            value += " [{:.3f}, {:.3f}]".format(*row["interval"])
+        sign = "≥" if row["at"] == "least" else "≤"
+        word = {True: "met", False: "**missed**", None: "–"}[row["met"]]
+        lines.append(f"| {row['target']} | {value} | {sign} {row['limit']:g}{row['unit']} | {word} |")
+    return "\n".join(lines)
+
+
+def _goals(rows: Sequence[dict[str, Any]]) -> str:
+    head = [
+        "task",
+        "goal states",
+        "AUC",
+        "AUC, unseen view",
+        "drop",
+        "Spearman with truth",
+        "Spearman on paths",
+    ]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for row in rows:
+        cells = [row["task"], str(row["goals"]), _shown(row["own"]), _shown(row["unseen"]), _shown(row["drop"]),
+                 f"{row['own_spearman']:.3f}", _shown(row["path"])]  # fmt: skip
+        lines.append("| " + " | ".join(cells) + " |")
+    return "### Goals\n\n" + "\n".join(lines)
+
+
+def _words(title: str, rows: Sequence[dict[str, Any]], worst: int = 8) -> str:
+    """Return each world's mean, and the sentences that do worst."""
+    if not rows:
+        return f"### {title}\n\nnot measured"
+    lines = ["| world | sentences | AUC, mean | AUC, worst | below 0.93 |", "|---|---|---|---|---|"]
+    for world in dict.fromkeys(row["world"] for row in rows):
+        mine = [row["auc"] for row in rows if row["world"] == world]
+        mean = _average(mine)
+        low = min(e.value for e in mine)
+        lines.append(
+            f"| {world} | {len(mine)} | {_shown(mean)} | {low:.3f} | {sum(e.value < 0.93 for e in mine)} |"
+        )
+    lines += ["", "| worst of them | AUC | compare |", "|---|---|---|"]
+    for row in sorted(rows, key=lambda r: r["auc"].value)[:worst]:
+        other = row.get("usual") or row.get("halves")
+        said = "usual wording" if "usual" in row else "against halves"
+        lines.append(f"| {row['sentence']} | {_shown(row['auc'])} | {said}: {_shown(other)} |")
+    return f"### {title}\n\n" + "\n".join(lines)
+
+
+def _controls(rows: Sequence[dict[str, Any]]) -> str:
+    """Return for each task and control the share above the baseline and the mean less it."""
+    kinds = [kind for kind in KINDS if any(row["control"] == kind for row in rows)]
+    lines = ["| task | random states | " + " | ".join(kinds) + " |", "|" + "---|" * (2 + len(kinds))]
+    for task in dict.fromkeys(row["task"] for row in rows):
+        mine = {row["control"]: row for row in rows if row["task"] == task}
+        first = next(iter(mine.values()))
+        cells = [
+            f"{mine[k]['share_above']:.0%} ({mine[k]['mean']:+.3f})" if k in mine else "–" for k in kinds
+        ]
+        lines.append(f"| {task} | {first['states_mean']:+.3f} | " + " | ".join(cells) + " |")
+    note = "Share of rewards above the baseline sentence's own (mean reward less it)."
+    return f"### Controls\n\n{note}\n\n" + "\n".join(lines)
+
+
+def _shown(value: Estimate | None) -> str:
+    if value is None:
+        return "–"
+    low, high = value.interval
+    return f"{value.value:.3f} [{low:.3f}, {high:.3f}]"

@@ -1,0 +1,111 @@
+"""What the encoder's training may draw: worlds and their grammars, poses and bodies left out, frames, views.
+
+One place decides it for `data` (which frames are drawn), `train` (which are shown, and what is said) and `evaluation`.
+
+    python -m experiments.embedded.splits      # the data card's table
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from vlmrl.errors import usage_error
+from vlmrl_envs import held_out
+from vlmrl_envs.captions import Grammar
+from vlmrl_envs.cartpole.captions import GRAMMAR as CARTPOLE
+from vlmrl_envs.humanoid import described
+from vlmrl_envs.humanoid.captions import GRAMMAR as HUMANOID
+from vlmrl_envs.mountain_car.captions import GRAMMAR as MOUNTAIN_CAR
+
+GRAMMARS: dict[str, Grammar] = {"cartpole": CARTPOLE, "mountain_car": MOUNTAIN_CAR, "humanoid": HUMANOID}
+NOTE = "splits.json"
+"""What an encoder's training left out, noted beside its weights."""
+DISTANCE, DISTANCE_HELD_OUT = (0.88, 1.15), (1.05, 1.10)
+"""Range of a camera's distance, times its own, and the band within that training never sees."""
+LIGHT, LIGHT_HELD_OUT = (0.2, 0.6), (0.49, 0.56)
+"""Range of the headlight's diffuse light, and the band within that training never sees."""
+
+
+def grammars(leave_out: Sequence[str] = (), without: Sequence[str] = ()) -> dict[str, Grammar]:
+    """Return the grammars to train on, by world: without poses of the humanoid (`leave_out`) and whole worlds.
+
+    Raises: UsageError for a pose or world that is none, or where nothing is left.
+    """
+    for name, given, known in (("leave-out", leave_out, described.LEFT_OUT), ("without", without, GRAMMARS)):
+        if wrong := sorted(set(given) - set(known)):
+            raise usage_error(name, wrong, f"some of {sorted(known)}", "pick from these")
+    found = {world: grammar for world, grammar in GRAMMARS.items() if world not in without}
+    if not found:
+        raise usage_error("without", list(without), "a world to train on", "keep one")
+    if leave_out and "humanoid" in found:
+        found["humanoid"] = described.without(tuple(leave_out))
+    return found
+
+
+def kept(world: str, degrees: np.ndarray, leave_out: Sequence[str] = ()) -> np.ndarray:
+    """Tell which states, whose facts hold to degrees (B, F), training may see, bool (B,); all of an unknown world."""
+    grammar = grammars(leave_out).get(world)
+    if grammar is None:
+        return np.ones(len(degrees), bool)
+    return held_out.training_states(grammar, np.asarray(degrees, np.float64))
+
+
+def shares(shares: dict[str, float], worlds: Sequence[str]) -> dict[str, float]:
+    """Return the shares of the given worlds, scaled to the sum of all."""
+    total = sum(shares[world] for world in worlds)
+    return {world: share / total * sum(shares.values()) for world, share in shares.items() if world in worlds}
+
+
+def write(folder: Path, leave_out: Sequence[str], without: Sequence[str]) -> None:
+    """Note beside an encoder's weights what was left out of its training."""
+    (folder / NOTE).write_text(json.dumps({"leave_out": list(leave_out), "without": list(without)}) + "\n")
+
+
+def read(folder: Path) -> tuple[list[str], list[str]]:
+    """Return the poses and the worlds left out of an encoder's training; nothing where no note says so."""
+    path = folder / NOTE
+    found = json.loads(path.read_text()) if path.is_file() else {}
+    return list(found.get("leave_out", [])), list(found.get("without", []))
+
+
+def distance(rng: np.random.Generator, split: str = "train") -> float:
+    """Draw a camera's distance, as a factor of its own; "held_out" from the band that training never sees."""
+    return _outside(rng, DISTANCE, DISTANCE_HELD_OUT, split)
+
+
+def light(rng: np.random.Generator, split: str = "train") -> float:
+    """Draw the headlight's diffuse light; "held_out" from the band that training never sees."""
+    return _outside(rng, LIGHT, LIGHT_HELD_OUT, split)
+
+
+def _outside(
+    rng: np.random.Generator, whole: tuple[float, float], band: tuple[float, float], split: str
+) -> float:
+    if split == "held_out":
+        return float(rng.uniform(*band))
+    value = rng.uniform(whole[0], whole[1] - (band[1] - band[0]))
+    return float(value if value < band[0] else value + band[1] - band[0])
+
+
+def table() -> str:
+    """Return the data card's table of what each grammar says and holds out, as Markdown."""
+    lines = [
+        "| world | facts | wordings | of them held out | words | compositions held out |",
+        "|" + "---|" * 6,
+    ]
+    for world, grammar in GRAMMARS.items():
+        said = sum(len(fact.phrases) + len(fact.scenes) for fact in grammar.facts)
+        held = len(grammar.held_wordings)
+        share = f"{held_out.triple_share(grammar):.0%}" if grammar.axes else "–"
+        lines.append(
+            f"| {world} | {len(grammar.facts)} | {said} | {held} | {len(grammar.vocabulary())} | {share} |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(table())
