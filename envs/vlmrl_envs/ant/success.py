@@ -17,12 +17,12 @@ from vlmrl_envs.parts import Parts
 
 def _standing(p: Parts) -> list[np.ndarray]:
     """Level, high on all four feet."""
-    return [least(p.up[:, 2], 0.9, 0.9), least(p.z("torso"), 0.48, 0.25), most(p.z(*FEET), 0.16, 0.3)]
+    return [least(p.up[:, 2], 0.9, 0.9), least(p.z("torso"), 0.48, 0.25), most(p.z(*FEET), 0.22, 0.3)]
 
 
 def _crouching(p: Parts) -> list[np.ndarray]:
     """Level, low, all four feet on the floor."""
-    return [least(p.up[:, 2], 0.9, 0.9), most(p.z("torso"), 0.42, 0.2), most(p.z(*FEET), 0.16, 0.3)]
+    return [least(p.up[:, 2], 0.9, 0.9), most(p.z("torso"), 0.44, 0.2), most(p.z(*FEET), 0.22, 0.3)]
 
 
 def _upside_down(p: Parts) -> list[np.ndarray]:

@@ -30,7 +30,7 @@ def _kneeling(p: Parts) -> list[np.ndarray]:
     return [
         least(p.up[:, 2], 0.75, 0.75),
         most(p.z("knee"), 0.13, 0.4),
-        most(p.z("ankle"), 0.25, 0.4),
+        most(p.z("ankle"), 0.3, 0.4),
         least(p.z("hip"), 0.35, 0.3),
     ]
 
@@ -39,9 +39,9 @@ def _lying(p: Parts) -> list[np.ndarray]:
     """Trunk and thigh flat on the floor."""
     return [
         most(np.abs(p.up[:, 2]), 0.35, 0.6),
-        most(p.z("torso"), 0.2, 0.8),
-        most(p.z("hip"), 0.2, 0.7),
-        most(p.z("knee"), 0.3, 0.4),
+        most(p.z("torso"), 0.26, 0.8),
+        most(p.z("hip"), 0.26, 0.7),
+        most(p.z("knee"), 0.35, 0.4),
     ]
 
 

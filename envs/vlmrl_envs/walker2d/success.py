@@ -42,7 +42,7 @@ def _kneeling(p: Parts) -> list[np.ndarray]:
     return [
         least(p.up[:, 2], 0.75, 0.75),
         most(p.z(*KNEES), 0.15, 0.4),
-        most(p.z(*ANKLES), 0.25, 0.4),
+        most(p.z(*ANKLES), 0.3, 0.4),
         least(p.z("hip"), 0.35, 0.3),
     ]
 
@@ -61,8 +61,8 @@ def _lying(p: Parts) -> list[np.ndarray]:
     """Trunk flat on the floor, thighs low."""
     return [
         most(np.abs(p.up[:, 2]), 0.35, 0.6),
-        most(p.z("torso"), 0.2, 0.8),
-        most(p.z("hip"), 0.2, 0.7),
+        most(p.z("torso"), 0.26, 0.8),
+        most(p.z("hip"), 0.26, 0.7),
         most(p.z(*KNEES), 0.35, 0.4),
     ]
 
