@@ -74,8 +74,12 @@ class WorldRules(ABC):
         return np.concatenate([np.zeros((*qpos.shape[:-1], 1)), qpos, qvel], axis=-1)
 
     @abstractmethod
+    def build_spec(self) -> mujoco.MjSpec:
+        """Build the world as an editable MuJoCo specification, anew at each call."""
+
     def build_model(self) -> mujoco.MjModel:
-        """Build the MuJoCo model."""
+        """Compile the MuJoCo model."""
+        return self.build_spec().compile()
 
     @abstractmethod
     def observe(self, states: np.ndarray) -> np.ndarray:

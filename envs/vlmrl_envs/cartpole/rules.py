@@ -27,11 +27,9 @@ class CartPole(WorldRules):
     observation_space = spaces.Box(-np.inf, np.inf, (5,), np.float32)
     action_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
 
-    def build_model(self) -> mujoco.MjModel:
+    def build_spec(self) -> mujoco.MjSpec:
         """Load the package's own MJCF."""
-        return mujoco.MjModel.from_xml_string(
-            resources.files(__package__).joinpath("cartpole.xml").read_text()
-        )
+        return mujoco.MjSpec.from_string(resources.files(__package__).joinpath("cartpole.xml").read_text())
 
     def observe(self, states: np.ndarray) -> np.ndarray:
         """Return float32 (B, 5): x, cos, sin, x speed, angular speed."""

@@ -26,9 +26,9 @@ class MountainCar(WorldRules):
     observation_space = spaces.Box(-np.inf, np.inf, (2,), np.float32)
     action_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
 
-    def build_model(self) -> mujoco.MjModel:
-        """Compile the hill."""
-        return model.build_spec().compile()
+    def build_spec(self) -> mujoco.MjSpec:
+        """Build the hill, the flag and the car."""
+        return model.build_spec()
 
     def observe(self, states: np.ndarray) -> np.ndarray:
         """Return float32 (B, 2): x and its speed."""
