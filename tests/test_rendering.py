@@ -10,11 +10,11 @@ import gymnasium
 import numpy as np
 import pytest
 
-import vlmrl_envs  # noqa: F401  (registers the worlds)
+import vlmrl_envs
 from vlmrl_envs.errors import WorldError
 from vlmrl_envs.rendering import blank_frames, make_renderer
 
-IDS = ["vlmrl/CartPole-v0", "vlmrl/MountainCar-v0", "vlmrl/Humanoid-v0"]
+IDS = [f"vlmrl/{name}" for name in vlmrl_envs.WORLDS]
 
 
 @pytest.fixture(scope="module", params=IDS)

@@ -71,13 +71,15 @@ class LegWorld(GoalWorld):
         pose[1:] += np.rad2deg(rng.uniform(-self.noise, self.noise, len(pose) - 1))
         tilt = np.rad2deg(rng.uniform(-self.noise, self.noise, 3)) * 0.2
         qpos = self._set_on_floor(self.place(pose, tilt)[None])[0]
+        across = 1 if self.flat else 2
+        qpos[:across] = rng.uniform(-self.noise, self.noise, across)
         return self.join(qpos, rng.uniform(-self.noise, self.noise, self.nv))
 
     def place(
         self, pose: np.ndarray, tilt: tuple[float, float, float] | np.ndarray = (0, 0, 0)
     ) -> np.ndarray:
         """Return qpos (nq,) of a pose, tilted by (roll, pitch, yaw) degrees, joints within their ranges, not on the floor."""
-        roll, pitch, yaw = np.deg2rad(np.asarray(tilt, float) + [0.0, pose[0], 0.0])
+        roll, pitch, yaw = np.deg2rad([tilt[0], tilt[1] + pose[0], tilt[2]])
         qpos = self.model.qpos0.copy()
         if self.flat:
             qpos[:3] = [0.0, qpos[1], pitch]

@@ -69,7 +69,7 @@ class Ant(LegWorld):
         """Build the ant in its scene."""
         spec = stock.load("ant.xml")
         stock.dress(spec, "floor", 0.6, COLOURS)
-        stock.add_follower(spec, "torso", distance=4.0, elevation=28.0, fovy=34.0)
+        stock.add_follower(spec, "torso", distance=4.0, elevation=28.0, fovy=31.0)
         return spec
 
     def facts(self, parts: Parts) -> dict[str, np.ndarray]:

@@ -50,8 +50,8 @@ class HalfCheetah(LegWorld):
     def build_spec(self) -> mujoco.MjSpec:
         """Build the half-cheetah in its scene."""
         spec = stock.load("half_cheetah.xml")
-        stock.dress(spec, "floor", 0.5, COLOURS)
-        stock.add_follower(spec, "torso", distance=4.0, elevation=10.0, fovy=29.0, down=0.1)
+        stock.dress(spec, "floor", 1.0, COLOURS)
+        stock.add_follower(spec, "torso", distance=4.0, elevation=10.0, fovy=27.0)
         return spec
 
     def facts(self, parts: Parts) -> dict[str, np.ndarray]:

@@ -48,8 +48,8 @@ class Hopper(LegWorld):
     def build_spec(self) -> mujoco.MjSpec:
         """Build the hopper in its scene."""
         spec = stock.load("hopper.xml")
-        stock.dress(spec, "floor", 0.5, COLOURS)
-        stock.add_follower(spec, "torso", distance=4.0, elevation=10.0, fovy=28.0, down=0.45)
+        stock.dress(spec, "floor", 1.0, COLOURS)
+        stock.add_follower(spec, "torso", distance=4.0, elevation=10.0, fovy=25.0, down=0.45)
         return spec
 
     def facts(self, parts: Parts) -> dict[str, np.ndarray]:

@@ -66,8 +66,8 @@ class Walker2d(LegWorld):
     def build_spec(self) -> mujoco.MjSpec:
         """Build the walker in its scene."""
         spec = stock.load("walker2d_v5.xml")
-        stock.dress(spec, "floor", 0.5, COLOURS)
-        stock.add_follower(spec, "torso", distance=4.0, elevation=10.0, fovy=28.0, down=0.45)
+        stock.dress(spec, "floor", 1.0, COLOURS)
+        stock.add_follower(spec, "torso", distance=4.0, elevation=10.0, fovy=25.0, down=0.45)
         return spec
 
     def facts(self, parts: Parts) -> dict[str, np.ndarray]:
