@@ -120,7 +120,7 @@ class LegWorld(GoalWorld):
         elif kind < 0.64:
             pose = start
         pose = pose + rng.normal(0.0, rng.choice([2.0, 6.0, 14.0]), len(pose))
-        spread = rng.choice([3.0, 10.0, 35.0], p=[0.65, 0.25, 0.1])
+        spread = rng.choice([1.0, 8.0, 35.0], p=[0.6, 0.3, 0.1])
         roll, pitch = rng.normal(0.0, spread, 2)
         yaw = rng.choice([rng.normal(0.0, 10.0), rng.uniform(-180.0, 180.0)])
         qpos = self.place(pose, (roll, pitch, yaw))
@@ -128,8 +128,8 @@ class LegWorld(GoalWorld):
         return qpos
 
     def _variant(self, rng: np.random.Generator) -> np.ndarray:
-        """Draw a pose of a kind drawn at random, mirrored half of the time where the body can be."""
-        variants = self.poses[str(rng.choice(list(self.poses)))]
+        """Draw a pose of a kind drawn at random, a goal twice as often, mirrored half of the time where the body can be."""
+        variants = self.poses[str(rng.choice([*self.poses, *self.goals]))]
         pose = np.array(variants[rng.integers(len(variants))], float)
         if self.mirror is not None and rng.random() < 0.5:
             pose[1:] = pose[1:][list(self.mirror)]

@@ -48,7 +48,7 @@ def facts(p: Parts) -> dict[str, np.ndarray]:
     lifted = ramp(feet[3] - feet[2], 0.02, 0.23)
     return {
         "standing": level * low_feet * ramp(high, 0.34, 0.54),
-        "crouching": level * low_feet * ramp(high, 0.58, 0.39),
+        "crouching": level * low_feet * ramp(high, 0.58, 0.42),
         "upside_down": ramp(up, 0.7, -0.85) * ramp(high, 0.9, 0.4),
         "one_leg": ramp(up, 0.2, 0.85) * lifted * ramp(feet[2], 0.45, 0.17),
         "on_side": ramp(np.abs(up), 0.85, 0.25) * ramp(high, 1.0, 0.6),
