@@ -17,14 +17,13 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import rankdata, spearmanr
 
+import vlmrl_envs
 from experiments.common import RESULTS, provenance
-from experiments.embedded import data
+from experiments.embedded import data, stock
+from experiments.embedded.variation import vary
 from vlmrl.encoders import load_encoder
 from vlmrl.rewards import GoalBaselineReward
 from vlmrl.tasks import TASKS
-from vlmrl_envs.cartpole.rules import CartPole
-from vlmrl_envs.humanoid.rules import Humanoid
-from vlmrl_envs.mountain_car.rules import MountainCar
 from vlmrl_envs.rendering import make_renderer
 from vlmrl_envs.rules import WorldRules
 
@@ -43,7 +42,7 @@ def auc(goal: np.ndarray, other: np.ndarray) -> float | None:
 def own_frames(rules: WorldRules, states: np.ndarray, varied: bool) -> np.ndarray:
     """Draw states (B, S) by the world's own camera, or by 8 varied cameras, lights and colours never trained on."""
     rng = np.random.default_rng(SEED)
-    models = [data.vary(rules.model, rules.cameras[0], rng) for _ in range(8)] if varied else [rules.model]
+    models = [vary(rules.model, rules.cameras[0], rng) for _ in range(8)] if varied else [rules.model]
     frames = []
     for model, part in zip(models, np.array_split(states, len(models)), strict=True):
         renderer = make_renderer("warp", model, rules.cameras[0], (64, 64))
@@ -79,9 +78,7 @@ def main() -> None:
     rows = []
     for task in TASKS.values():
         world = task.env_id.split("/")[1].split("-")[0]
-        rules: WorldRules = {"CartPole": CartPole, "MountainCar": MountainCar}.get(world, Humanoid)(
-            **task.kwargs
-        )
+        rules: WorldRules = data.WORLDS[vlmrl_envs.WORLDS[task.env_id.removeprefix("vlmrl/")]](**task.kwargs)
         if world not in drawn:
             states = rules.sample_states(np.random.default_rng(SEED), args.states)
             starts = np.stack([rules.start(np.random.default_rng(i)) for i in range(32)])
@@ -104,8 +101,8 @@ def main() -> None:
             )
             print(json.dumps(rows[-1]), flush=True)
         if world in ("CartPole", "MountainCar") or task.name == "humanoid_kneeling":
-            source = {"CartPole": data.gymnasium_cartpole, "MountainCar": data.gymnasium_mountain_car}.get(
-                world, lambda n: data.stock_humanoid(n, "warp"))(1500)  # fmt: skip
+            source = {"CartPole": stock.gymnasium_cartpole, "MountainCar": stock.gymnasium_mountain_car}.get(
+                world, lambda n: stock.stock_body(data.Humanoid(), n, "warp"))(1500)  # fmt: skip
             frames, degrees = source(np.random.default_rng(SEED))
             truth = degrees[:, 0]
             rows.append({"task": task.name, "goal": task.goal[0],

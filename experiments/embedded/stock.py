@@ -10,7 +10,7 @@ import mujoco
 import numpy as np
 
 from experiments.embedded.drawing import Maker, sample, shrink
-from experiments.embedded.variation import Scene, redecorated, vary, vary_looks
+from experiments.embedded.variation import EXTENT, Scene, redecorated, vary, vary_looks
 from vlmrl_envs.captions import ramp
 from vlmrl_envs.cartpole import captions as cartpole_captions
 from vlmrl_envs.mountain_car import captions as mountain_captions
@@ -87,6 +87,7 @@ def stock_model(world: str) -> mujoco.MjModel:
         name="gymnasium", fovy=45.0, pos=np.array(target) + distance * np.array([0, -np.cos(down), np.sin(down)]),
         xyaxes=[1, 0, 0, 0, np.sin(down), np.cos(down)],
     )  # fmt: skip
+    spec.stat.extent = EXTENT
     return compile_spec(spec)
 
 

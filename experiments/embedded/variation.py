@@ -1,6 +1,8 @@
 """Other looks of a world: cameras, lights, colours, thicker limbs, things that no caption mentions, floors and skies.
 
 A variant is drawn in two steps: `redecorated` edits the specification (what has to be compiled), `vary` the model.
+The ray tracer compiles a kernel (seconds) for each set of shapes, headlight and depth range it meets. So every variant
+carries every shape, one of four headlights and the same depth range: few kernels serve all variants of all worlds.
 """
 
 from __future__ import annotations
@@ -18,6 +20,10 @@ SHAPES = (
     mujoco.mjtGeom.mjGEOM_BOX, mujoco.mjtGeom.mjGEOM_SPHERE, mujoco.mjtGeom.mjGEOM_CYLINDER, mujoco.mjtGeom.mjGEOM_CAPSULE,
     mujoco.mjtGeom.mjGEOM_ELLIPSOID,
 )  # fmt: skip
+HEADLIGHTS = ((0.25, 0.5), (0.35, 0.3), (0.45, 0.45), (0.6, 0.25))
+"""Ambient and diffuse light from the camera, 0..1."""
+EXTENT = 2.0
+"""Sets the nearest and farthest depth that is drawn, metres."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +69,10 @@ def vary(model: mujoco.MjModel, camera: str, rng: np.random.Generator) -> mujoco
 
 def vary_looks(model: mujoco.MjModel, rng: np.random.Generator) -> None:
     """Change a model's lights and colours in place."""
-    model.vis.headlight.ambient[:] = rng.uniform(0.25, 0.6)
-    model.vis.headlight.diffuse[:] = rng.uniform(0.2, 0.6)
+    model.vis.headlight.ambient[:], model.vis.headlight.diffuse[:] = HEADLIGHTS[rng.integers(len(HEADLIGHTS))]
     if model.nlight:
         model.light_dir[:] += rng.normal(0.0, 0.25, model.light_dir.shape)
+        model.light_diffuse[:] *= rng.uniform(0.4, 1.4) * rng.uniform(0.85, 1.15, 3)
     model.geom_rgba[:, :3] = np.clip(
         model.geom_rgba[:, :3] * rng.uniform(0.75, 1.2, (1, 3)) + rng.normal(0, 0.05, (model.ngeom, 3)), 0, 1
     )
@@ -103,6 +109,11 @@ def redecorated(spec: mujoco.MjSpec, scene: Scene, rng: np.random.Generator) -> 
     if rng.random() < 0.7:
         for _ in range(int(rng.integers(1, 6))):
             _add_thing(spec, scene, rng)
+    for shape in (*SHAPES, mujoco.mjtGeom.mjGEOM_PLANE):  # out of sight
+        spec.worldbody.add_geom(
+            type=shape, size=[0.01, 0.01, 0.01], pos=[0, 0, -40.0], contype=0, conaffinity=0
+        )
+    spec.stat.extent = EXTENT
     return spec
 
 
