@@ -37,7 +37,7 @@ def test_a_variant_is_the_same_body_in_another_look(world: str) -> None:
 def test_frames_of_variants_show_something_else_each() -> None:
     frames, degrees = drawing.world_source(data.Hopper(), 6, variants=2)(np.random.default_rng(0))
     assert frames.shape == (6, 64, 64, 3) and degrees.shape == (6, len(data.Hopper.grammar.facts))
-    assert not blank_frames(frames).any() and 0 <= degrees.min() and degrees.max() <= 1
+    assert not blank_frames(frames).any() and degrees.min() >= 0 and degrees.max() <= 1
     assert np.abs(frames[0].astype(int) - frames[3]).mean() > 5
 
 
