@@ -109,17 +109,18 @@ def redecorated(spec: mujoco.MjSpec, scene: Scene, rng: np.random.Generator) -> 
     if rng.random() < 0.7:
         for _ in range(int(rng.integers(1, 6))):
             _add_thing(spec, scene, rng)
-    for shape in (*SHAPES, mujoco.mjtGeom.mjGEOM_PLANE):  # out of sight
-        spec.worldbody.add_geom(
-            type=shape, size=[0.01, 0.01, 0.01], pos=[0, 0, -40.0], contype=0, conaffinity=0
-        )
-    spec.stat.extent = EXTENT
     return spec
 
 
 def varied_model(spec: mujoco.MjSpec, scene: Scene, camera: str, rng: np.random.Generator) -> mujoco.MjModel:
     """Compile a variant of a specification, which is edited in place."""
-    return vary(compile_spec(redecorated(spec, scene, rng)), camera, rng)
+    redecorated(spec, scene, rng)
+    for shape in (*SHAPES, mujoco.mjtGeom.mjGEOM_PLANE):  # out of sight
+        spec.worldbody.add_geom(
+            type=shape, size=[0.01, 0.01, 0.01], pos=[0, 0, -40.0], contype=0, conaffinity=0
+        )
+    spec.stat.extent = EXTENT
+    return vary(compile_spec(spec), camera, rng)
 
 
 def repaint(spec: mujoco.MjSpec, rng: np.random.Generator) -> None:
@@ -148,9 +149,9 @@ def _add_thing(spec: mujoco.MjSpec, scene: Scene, rng: np.random.Generator) -> N
         size = rng.uniform(0.06, 0.2, 3) * scene.scale
         colour = np.array([*rng.uniform(0.0, 0.6, 1), *rng.uniform(0.1, 0.9, 2)])  # never the target's red
     else:
-        before = rng.random() < 0.2
-        depth = rng.uniform(-1.0, -0.5) if before else rng.uniform(0.45, 2.5)
-        beside = rng.choice([-1, 1]) * rng.uniform(0.5, 0.9) if before else rng.uniform(-1.3, 1.3)
+        before = rng.random() < 0.12
+        depth = rng.uniform(-1.0, -0.5) if before else rng.uniform(0.6, 2.5)
+        beside = rng.choice([-1, 1]) * rng.uniform(0.7, 1.1) if before else rng.uniform(-1.3, 1.3)
         size = rng.uniform(0.04, 0.1 if before else 0.35, 3) * scene.scale
         place = scene.scale * (depth * view + beside * np.array([-view[1], view[0]]))
         colour = rng.uniform(0.05, 0.95, 3)
