@@ -7,6 +7,7 @@ The flat bodies move in one upright plane on three root joints (x, z, pitch); th
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import mujoco
 import numpy as np
@@ -31,7 +32,7 @@ class LegWorld(GoalWorld):
 
     flat: bool
     """Whether the body lives in the x-z plane."""
-    poses: Poses
+    poses: ClassVar[Poses]
     """Kind of pose -> its variants; every goal is a kind."""
     start_pose: tuple[float, ...]
     mirror: tuple[int, ...] | None = None

@@ -9,7 +9,7 @@ import numpy as np
 
 from vlmrl_envs import stock
 from vlmrl_envs.ant import body, captions, success
-from vlmrl_envs.leg_world import LegWorld
+from vlmrl_envs.leg_world import LegWorld, Poses
 from vlmrl_envs.parts import Parts
 
 COLOURS: dict[str, stock.Colour] = {
@@ -52,7 +52,7 @@ class Ant(LegWorld):
     trunk, points, goals = body.TRUNK, body.POINTS, success.GOALS
     grammar, goal_facts = captions.GRAMMAR, captions.GOAL_FACTS
     start_pose = _pose(0, (57, 57, 57, 57))
-    poses: ClassVar = {
+    poses: ClassVar[Poses] = {
         "standing": (start_pose, _pose(0, (66,) * 4), _pose(0, (52,) * 4, (15, -15, 15, -15))),
         "crouching": (_pose(0, (31,) * 4), _pose(0, (34,) * 4, (20, 20, 20, 20))),
         "upside_down": (_pose(180, (57,) * 4), _pose(180, (32,) * 4), _pose(180, (69,) * 4)),

@@ -9,7 +9,7 @@ import numpy as np
 
 from vlmrl_envs import stock
 from vlmrl_envs.half_cheetah import body, captions, success
-from vlmrl_envs.leg_world import LegWorld
+from vlmrl_envs.leg_world import LegWorld, Poses
 from vlmrl_envs.parts import Parts
 
 COLOURS: dict[str, stock.Colour] = {
@@ -33,7 +33,7 @@ class HalfCheetah(LegWorld):
     trunk, points, goals = body.TRUNK, body.POINTS, success.GOALS
     grammar, goal_facts = captions.GRAMMAR, captions.GOAL_FACTS
     start_pose = (0, 0, 0, 0, 0, 0, 0)
-    poses: ClassVar = {
+    poses: ClassVar[Poses] = {
         "standing": (start_pose, (0, -10, 15, 0, 10, -15, 0), (0, 15, -10, 10, -15, 10, 0)),
         "on_back": ((180, 0, 0, 0, 0, 0, 0), (185, 25, 20, 0, -25, 20, 0), (175, -20, -20, 0, 20, -40, 0)),
         "upright": ((-78, 50, 20, 0, 0, 0, 0), (-85, 58, 10, 0, -30, -20, 0), (-70, 45, 30, 10, 20, 20, 0)),
@@ -51,7 +51,7 @@ class HalfCheetah(LegWorld):
         """Build the half-cheetah in its scene."""
         spec = stock.load("half_cheetah.xml")
         stock.dress(spec, "floor", 1.0, COLOURS)
-        stock.add_follower(spec, "torso", distance=4.0, elevation=10.0, fovy=27.0)
+        stock.add_follower(spec, "torso", distance=4.0, elevation=10.0, fovy=28.5)
         return spec
 
     def facts(self, parts: Parts) -> dict[str, np.ndarray]:

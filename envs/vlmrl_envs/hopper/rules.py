@@ -9,7 +9,7 @@ import numpy as np
 
 from vlmrl_envs import stock
 from vlmrl_envs.hopper import body, captions, success
-from vlmrl_envs.leg_world import LegWorld
+from vlmrl_envs.leg_world import LegWorld, Poses
 from vlmrl_envs.parts import Parts
 
 COLOURS: dict[str, stock.Colour] = {
@@ -32,7 +32,7 @@ class Hopper(LegWorld):
     trunk, points, goals = body.TRUNK, body.POINTS, success.GOALS
     grammar, goal_facts = captions.GRAMMAR, captions.GOAL_FACTS
     start_pose = (0, 0, 0, 0)
-    poses: ClassVar = {
+    poses: ClassVar[Poses] = {
         "standing": (start_pose, (-10, 0, -20, 10), (3, -2, 0, 5)),
         "bent": ((-75, -60, -15, 0), (-85, -70, -25, 10), (-70, -65, -5, 0)),
         "kneeling": ((-8, 0, -115, -45), (-15, 0, -120, -45), (0, -5, -105, -45)),

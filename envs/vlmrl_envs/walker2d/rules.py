@@ -8,7 +8,7 @@ import mujoco
 import numpy as np
 
 from vlmrl_envs import stock
-from vlmrl_envs.leg_world import LegWorld
+from vlmrl_envs.leg_world import LegWorld, Poses
 from vlmrl_envs.parts import Parts
 from vlmrl_envs.walker2d import body, captions, success
 
@@ -39,7 +39,7 @@ class Walker2d(LegWorld):
     grammar, goal_facts = captions.GRAMMAR, captions.GOAL_FACTS
     start_pose = (0, 0, 0, 0, 0, 0, 0)
     mirror = (3, 4, 5, 0, 1, 2)
-    poses: ClassVar = {
+    poses: ClassVar[Poses] = {
         "standing": (start_pose, _both(-6, 0, -12, 6), (-6, 0, -3, -4, -12, 0, 6)),
         "stride": (
             (-28, 0, 0, -28, -60, 0, 32),
