@@ -131,13 +131,13 @@ def _humanoid(pose: str) -> Task:
 
 BODIES: dict[str, tuple[str, str, int, dict[str, tuple[str, str]]]] = {
     "ant": ("vlmrl/Ant-v0", "a four-legged robot", 100, {
-        "standing": ("standing on all four legs", "High on four feet, held against its weight."),
+        "standing": ("standing on all four legs", "Up from a crouch, high on four feet."),
         "crouching": ("crouching low on the floor", "Low on four feet."),
         "upside_down": ("lying upside down on its back", "Turned over, feet in the air."),
         "one_leg": ("standing with one leg raised", "On three feet, one leg in the air."),
     }),
     "half_cheetah": ("vlmrl/HalfCheetah-v0", "a cheetah robot", 100, {
-        "standing": ("standing on its feet", "On both feet, back level."),
+        "standing": ("standing on its feet", "From its back onto both feet."),
         "on_back": ("lying on its back", "Turned over, feet in the air."),
         "upright": ("standing upright on its hind leg", "Reared up on the hind leg, head on top."),
         "headstand": ("doing a headstand", "Head down, hind leg in the air."),

@@ -35,6 +35,8 @@ class LegWorld(GoalWorld):
     poses: ClassVar[Poses]
     """Kind of pose -> its variants; every goal is a kind."""
     start_pose: tuple[float, ...]
+    other_starts: ClassVar[Mapping[str, str]] = {}
+    """Goal -> the kind of pose to start from, where doing nothing would keep the goal."""
     mirror: tuple[int, ...] | None = None
     """The order of joints that swaps left and right, where the body has both."""
     noise: float
@@ -67,8 +69,9 @@ class LegWorld(GoalWorld):
         return np.concatenate(parts, axis=1).astype(np.float32)
 
     def start(self, rng: np.random.Generator) -> np.ndarray:
-        """Draw a start: on its feet, with Gymnasium's noise on the joints, set on the floor."""
-        pose = np.array(self.start_pose, float)
+        """Draw a start: on its feet unless the goal starts elsewhere, with Gymnasium's noise, set on the floor."""
+        other = self.other_starts.get(self.pose)
+        pose = np.array(self.poses[other][0] if other else self.start_pose, float)
         pose[1:] += np.rad2deg(rng.uniform(-self.noise, self.noise, len(pose) - 1))
         tilt = np.rad2deg(rng.uniform(-self.noise, self.noise, 3)) * 0.2
         qpos = self._set_on_floor(self.place(pose, tilt)[None])[0]

@@ -51,6 +51,7 @@ class Ant(LegWorld):
     noise = 0.1
     trunk, points, goals = body.TRUNK, body.POINTS, success.GOALS
     grammar, goal_facts = captions.GRAMMAR, captions.GOAL_FACTS
+    other_starts: ClassVar = {"standing": "crouching"}
     start_pose = _pose(0, (57, 57, 57, 57))
     poses: ClassVar[Poses] = {
         "standing": (start_pose, _pose(0, (66,) * 4), _pose(0, (52,) * 4, (15, -15, 15, -15))),

@@ -32,6 +32,7 @@ class HalfCheetah(LegWorld):
     noise = 0.1
     trunk, points, goals = body.TRUNK, body.POINTS, success.GOALS
     grammar, goal_facts = captions.GRAMMAR, captions.GOAL_FACTS
+    other_starts: ClassVar = {"standing": "on_back"}
     start_pose = (0, 0, 0, 0, 0, 0, 0)
     poses: ClassVar[Poses] = {
         "standing": (start_pose, (0, -10, 15, 0, 10, -15, 0), (0, 15, -10, 10, -15, 10, 0)),
