@@ -109,6 +109,18 @@ def test_words_agree_with_success_and_rise_on_the_way(body: str, goal: str) -> N
     assert between.mean() > 0.01, "and what lies between"
 
 
+@pytest.mark.parametrize(("body", "goal"), [(b, g) for b, g in GOALS if b in LEGS and g != "standing"])
+def test_words_grow_truer_along_the_way_from_standing(body: str, goal: str) -> None:
+    rules = LEGS[body](goal)
+    start, end = (np.array(pose, float) for pose in (rules.start_pose, rules.poses[goal][0]))
+    way = np.stack([rules.place(start + t * (end - start)) for t in np.linspace(0, 1, 13)])
+    states = rules.join(rules._set_on_floor(way), np.zeros((13, rules.nv)))
+    similarity = rules.similarity(states)
+    ranks = np.argsort(np.argsort(similarity, kind="stable"))
+    assert np.corrcoef(ranks, np.arange(13))[0, 1] > 0.93
+    assert similarity[0] < 0.2 and similarity[9] > 0.05 and similarity[-1] > 0.7
+
+
 @pytest.mark.parametrize("body", BODY_RULES)
 def test_samples_repeat_and_facts_are_degrees(body: str) -> None:
     rules = BODY_RULES[body]()

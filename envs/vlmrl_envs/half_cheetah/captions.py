@@ -42,7 +42,7 @@ def facts(p: Parts) -> dict[str, np.ndarray]:
     level = ramp(up, 0.3, 0.95)
     return {
         "standing": level * ramp(torso, 0.15, 0.5) * ramp(np.maximum(hind, front), 0.5, 0.12),
-        "on_back": ramp(up, 0.5, -0.85) * ramp(p.z("rump", "shoulder"), 1.1, 0.4),
+        "on_back": ramp(up, 0.95, -0.85) * ramp(p.z("rump", "shoulder"), 1.8, 0.4),
         "upright": ramp(nose, 0.0, 0.85) * ramp(p.z("rump"), 0.0, 0.25) * ramp(hind, 0.6, 0.12),
         "headstand": ramp(nose, 0.05, -0.75) * ramp(p.lowest("head", "front_foot"), 0.6, 0.15) * ramp(p.z("rump"), 0.4, 0.85),
         "crouching": level * ramp(torso, 0.58, 0.4),

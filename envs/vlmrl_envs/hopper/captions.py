@@ -46,8 +46,8 @@ def facts(p: Parts) -> dict[str, np.ndarray]:
     return {
         "standing": upright * on_foot * ramp(hip, 0.4, 0.98) * ramp(head, 0.7, 1.4),
         "bent": on_foot * ramp(up, 0.97, 0.45) * ramp(hip, 0.3, 0.8) * ramp(head - hip, 0.4, 0.15),
-        "kneeling": ramp(up, 0.1, 0.85) * ramp(knee, 0.5, 0.13) * ramp(ankle, 0.6, 0.28) * ramp(hip, 0.15, 0.35) * ramp(bend, 20.0, 75.0),
-        "lying": ramp(np.abs(up), 0.9, 0.3) * ramp(p.z("torso"), 0.9, 0.15) * ramp(hip, 0.7, 0.15),
+        "kneeling": ramp(up, 0.1, 0.85) * ramp(knee, 0.68, 0.13) * ramp(ankle, 0.6, 0.28) * ramp(hip, 0.15, 0.35) * ramp(bend, 20.0, 75.0),
+        "lying": ramp(np.abs(up), 0.98, 0.3) * ramp(p.z("torso"), 1.25, 0.2) * ramp(hip, 0.95, 0.4),
         "crouching": on_foot * ramp(bend, 15.0, 70.0) * ramp(knee, 0.15, 0.35) * ramp(up, 0.2, 0.6) * ramp(hip, 1.0, 0.8),
         "sitting": ramp(up, 0.1, 0.85) * ramp(hip, 0.6, 0.12) * ramp(bend, 90.0, 40.0),
         "leaning_right": ramp(lean, 0.1, 0.5) * ramp(up, 0.0, 0.4),

@@ -56,9 +56,9 @@ def facts(p: Parts) -> dict[str, np.ndarray]:
     return {
         "standing": upright * on_feet * ramp(hip, 0.4, 1.0) * ramp(head, 0.7, 1.4) * ramp(apart, 1.0, 0.45),
         "stride": ramp(up, 0.1, 0.8) * ramp(high_foot, 0.6, 0.27) * ramp(apart, 0.15, 0.85) * ramp(hip, 0.2, 0.6),
-        "kneeling": ramp(up, 0.1, 0.85) * ramp(knees, 0.5, 0.13) * ramp(high_foot, 0.6, 0.28) * ramp(hip, 0.15, 0.35) * kneel_bend,
-        "sitting": ramp(up, 0.0, 0.8) * ramp(hip, 0.7, 0.15) * ramp(knees, 0.6, 0.3),
-        "lying": ramp(np.abs(up), 0.9, 0.3) * ramp(p.z("torso"), 0.9, 0.15) * ramp(hip, 0.7, 0.15),
+        "kneeling": ramp(up, 0.1, 0.85) * ramp(knees, 0.68, 0.13) * ramp(high_foot, 0.6, 0.28) * ramp(hip, 0.15, 0.35) * kneel_bend,
+        "sitting": ramp(up, 0.0, 0.8) * ramp(hip, 1.0, 0.15) * ramp(knees, 0.75, 0.3),
+        "lying": ramp(np.abs(up), 0.98, 0.3) * ramp(p.z("torso"), 1.25, 0.2) * ramp(hip, 0.95, 0.4),
         "one_leg": upright * ramp(hip, 0.5, 0.9) * ramp(high_foot - low_foot, 0.03, 0.3) * ramp(low_foot, 0.5, 0.2),
         "bent": on_feet * ramp(up, 0.97, 0.45) * ramp(hip, 0.3, 0.8) * ramp(head - hip, 0.4, 0.15),
         "crouching": on_feet * ramp(bends.min(axis=0), 15.0, 70.0) * ramp(p.lowest(*KNEES), 0.15, 0.35) * ramp(up, 0.2, 0.6)
