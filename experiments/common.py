@@ -134,8 +134,8 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main(task_name: str, horizons: Sequence[int], claim: str) -> None:
-    """Run the conditions and seeds of one task that are not in the book yet, and write its table."""
+def main(task_name: str, horizons: Sequence[int], claim: str, arguments: Sequence[str] | None = None) -> None:
+    """Run the conditions and seeds of one task that are not in the book yet, and write its table; None reads sys.argv."""
     parser = argparse.ArgumentParser(description=claim)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--conditions", nargs="+", default=list(CONDITIONS), choices=CONDITIONS)
@@ -145,7 +145,7 @@ def main(task_name: str, horizons: Sequence[int], claim: str) -> None:
     )
     parser.add_argument("--results", type=Path, default=RESULTS / f"{task_name}.json")
     parser.add_argument("--total-steps", type=int, help="for a quick try; use --results with it")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     book = Book(args.results)
     for condition in args.conditions:
         for seed in args.seeds:

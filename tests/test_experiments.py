@@ -86,7 +86,7 @@ def test_the_encoders_data_and_training_run_at_a_small_scale(
 
     monkeypatch.setattr(data, "sources", lambda which, scale: [
         ("cartpole-own", data.world_source(data.CartPole(), 70)),
-        ("mountain_car-gymnasium", data.gymnasium_mountain_car(64)),
+        ("mountain_car-gymnasium", data.stock.gymnasium_mountain_car(64)),
         ("humanoid-varied", data.world_source(data.Humanoid(), 64, variants=2)),
     ])  # fmt: skip
     run(monkeypatch, data.main, "--out", str(tmp_path / "data"))

@@ -11,13 +11,13 @@ import gymnasium
 import numpy as np
 import pytest
 
-import vlmrl_envs  # noqa: F401  (registers the worlds)
+import vlmrl_envs
 from vlmrl_envs.cartpole.rules import CartPole
 from vlmrl_envs.errors import WorldError
 from vlmrl_envs.rendering import blank_frames, make_renderer
 from vlmrl_envs.rendering.looks import LooksRenderer, add_stand_in
 
-IDS = ["vlmrl/CartPole-v0", "vlmrl/MountainCar-v0", "vlmrl/Humanoid-v0"]
+IDS = [f"vlmrl/{name}" for name in vlmrl_envs.WORLDS]
 
 
 @pytest.fixture(scope="module", params=IDS)

@@ -129,6 +129,63 @@ def _humanoid(pose: str) -> Task:
     )
 
 
+BODIES: dict[str, tuple[str, str, int, dict[str, tuple[str, str]]]] = {
+    "ant": ("vlmrl/Ant-v0", "a four-legged robot", 100, {
+        "standing": ("standing on all four legs", "Up from a crouch, high on four feet."),
+        "crouching": ("crouching low on the floor", "Low on four feet."),
+        "upside_down": ("lying upside down on its back", "Turned over, feet in the air."),
+        "one_leg": ("standing with one leg raised", "On three feet, one leg in the air."),
+    }),
+    "half_cheetah": ("vlmrl/HalfCheetah-v0", "a cheetah robot", 100, {
+        "standing": ("standing on its feet", "From its back onto both feet."),
+        "on_back": ("lying on its back", "Turned over, feet in the air."),
+        "upright": ("standing upright on its hind leg", "Reared up on the hind leg, head on top."),
+        "headstand": ("doing a headstand", "Head down, hind leg in the air."),
+    }),
+    "hopper": ("vlmrl/Hopper-v0", "a one-legged robot", 150, {
+        "standing": ("standing upright", "On its foot; without control it falls."),
+        "bent": ("bent over at the hip", "On its foot, trunk folded down."),
+        "kneeling": ("kneeling on the floor", "On its knee, trunk upright."),
+        "lying": ("lying on the floor", "Trunk and thigh flat on the floor."),
+    }),
+    "walker2d": ("vlmrl/Walker2d-v0", "a two-legged robot", 150, {
+        "standing": ("standing upright", "On both feet; without control it falls."),
+        "stride": ("standing with its legs wide apart", "On both feet, 0.8 m apart."),
+        "kneeling": ("kneeling on the floor", "On both knees, trunk upright."),
+        "sitting": ("sitting on the floor", "Hips on the floor, trunk upright."),
+        "lying": ("lying on the floor", "Trunk flat on the floor."),
+    }),
+    "reacher": ("vlmrl/Reacher-v0", "a robot arm", 100, {
+        "touching": ("touching the red target", "Fingertip on the target."),
+        "stretched": ("stretched out straight", "Elbow straight."),
+        "folded": ("folded up", "Elbow folded."),
+    }),
+    "pendulum": ("vlmrl/Pendulum-v0", "a pendulum", 200, {
+        "upright": ("pointing straight up", "Swung up and balanced."),
+        "hanging": ("hanging straight down", "Brought to rest below its pivot."),
+        "leaning_left": ("leaning to the left", "Swung up and held, leaning left."),
+        "leaning_right": ("leaning to the right", "Swung up and held, leaning right."),
+    }),
+}  # fmt: skip
+"""Body -> its world, its baseline, its horizon, and pose -> (the words after the baseline, what it looks like)."""
+
+
+def _body(body: str, pose: str) -> Task:
+    env_id, subject, horizon, poses = BODIES[body]
+    words, description = poses[pose]
+    return Task(
+        name=f"{body}_{pose}",
+        env_id=env_id,
+        env_kwargs=(("pose", pose),),
+        goal=(f"{subject} {words}",),
+        baseline=(subject,),
+        alpha=0.0,
+        render_size=(64, 64),
+        horizon=horizon,
+        description=description,
+    )
+
+
 _CLASSIC = (
     Task(
         name="cartpole",
@@ -150,7 +207,8 @@ _CLASSIC = (
     ),
 )
 
-TASKS: dict[str, Task] = {task.name: task for task in (*_CLASSIC, *map(_humanoid, POSES))}
+_BODIES = (_body(body, pose) for body, (_, _, _, poses) in BODIES.items() for pose in poses)
+TASKS: dict[str, Task] = {task.name: task for task in (*_CLASSIC, *map(_humanoid, POSES), *_BODIES)}
 """The built-in tasks by name. Source: prompts, alpha (humanoid) and horizons of VLM-RM, Tables 1 and 3."""
 
 

@@ -4,22 +4,32 @@ Folder, in the order data flows through it:
 
     rules.py        what a world is: model, spaces, start, success, samples, captions (pure functions of states)
     kinematics.py   full physics states -> positions of bodies and geoms, batched
+    parts.py        states -> named points of a body; margins.py: limits on them, which a goal is made of
+    posing.py       bodies put on the floor and let go
+    stock.py        Gymnasium's own bodies in a scene of this project
+    goal_world.py   a world with several goals; leg_world.py: one with legs, made from a small declaration
     rendering/      full physics states -> uint8 frames (`warp` everywhere, `gl` where there is one)
     batched.py      N worlds on `mujoco.batch.Batch`: the `VectorEnv`
     single.py       one world: the `Env`
     world.py        the World protocol that `vlmrl` relies on
-    cartpole/ mountain_car/ humanoid/    the worlds themselves
+    making.py       the makers that Gymnasium's registration calls
+    cartpole/ mountain_car/ humanoid/ ant/ half_cheetah/ hopper/ walker2d/ reacher/ pendulum/    the worlds themselves
 
 This package knows Gymnasium and MuJoCo and nothing of `vlmrl`.
 """
 
 from __future__ import annotations
 
-WORLDS = {"CartPole-v0": "cartpole", "MountainCar-v0": "mountain_car", "Humanoid-v0": "humanoid"}
+WORLDS = {
+    "CartPole-v0": "cartpole", "MountainCar-v0": "mountain_car", "Humanoid-v0": "humanoid",
+    "Ant-v0": "ant", "HalfCheetah-v0": "half_cheetah", "Hopper-v0": "hopper", "Walker2d-v0": "walker2d",
+    "Reacher-v0": "reacher", "Pendulum-v0": "pendulum",
+}  # fmt: skip
+"""World -> its folder; nothing is loaded before one is made."""
 
 
 def register_envs() -> None:
-    """Register `vlmrl/CartPole-v0`, `vlmrl/MountainCar-v0` and `vlmrl/Humanoid-v0` with Gymnasium.
+    """Register every world as `vlmrl/<name>` with Gymnasium.
 
     Importing this package calls it: Gymnasium 1.x has no entry-point group for plugins any more. Without an import,
     `gymnasium.make("vlmrl_envs:vlmrl/CartPole-v0")` does the same.

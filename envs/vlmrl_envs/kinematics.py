@@ -41,3 +41,11 @@ class Kinematics:
 def _round_up(total: int) -> int:
     """Round to a power of two, so that few batches are ever made."""
     return 1 << max(0, (max(total, 1) - 1).bit_length())
+
+
+def trunk_axes(quaternion: np.ndarray) -> np.ndarray:
+    """Return the trunk's forward and up axes (B, 6) in the world frame, of quaternions (B, 4)."""
+    w, x, y, z = (quaternion / np.linalg.norm(quaternion, axis=1, keepdims=True)).T
+    forward = [1 - 2 * (y * y + z * z), 2 * (x * y + w * z), 2 * (x * z - w * y)]
+    up = [2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)]
+    return np.stack(forward + up, axis=1)

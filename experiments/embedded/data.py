@@ -1,7 +1,7 @@
 """Render the frames that the embedded encoder is trained on, with the degrees of what can be said of each.
 
-    python -m experiments.embedded.data --out data/embedded          # about 8 minutes on two cores
-    python -m experiments.embedded.data --out data/embedded --only gl   # the part that needs GL, a process of its own
+    python -m experiments.embedded.data --out data/embedded          # about 12 minutes on two idle cores, estimated
+    python -m experiments.embedded.data --out data/embedded --only gl   # the part that needs GL (about 8), a process of its own
 
 Every source is a file of frames (n, 64, 64, 3) uint8 and one of degrees (n, F) float16, named by its world.
 """
@@ -9,206 +9,83 @@ Every source is a file of frames (n, 64, 64, 3) uint8 and one of degrees (n, F) 
 from __future__ import annotations
 
 import argparse
-import copy
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-import mujoco
 import numpy as np
-from PIL import Image
 
-from experiments.embedded import splits
-from vlmrl_envs.captions import ramp
-from vlmrl_envs.cartpole import captions as cartpole_captions
+from experiments.embedded import splits, stock
+from experiments.embedded.drawing import Maker, world_source
+from vlmrl_envs.ant.rules import Ant
 from vlmrl_envs.cartpole.rules import CartPole
-from vlmrl_envs.humanoid import model as humanoid_model
+from vlmrl_envs.half_cheetah.rules import HalfCheetah
+from vlmrl_envs.hopper.rules import Hopper
 from vlmrl_envs.humanoid.rules import Humanoid
-from vlmrl_envs.mountain_car import captions as mountain_captions
 from vlmrl_envs.mountain_car.rules import MountainCar
-from vlmrl_envs.rendering import make_renderer
-from vlmrl_envs.rendering.gl import GLRenderer
+from vlmrl_envs.pendulum.rules import Pendulum
+from vlmrl_envs.reacher.rules import Reacher
 from vlmrl_envs.rules import WorldRules
+from vlmrl_envs.walker2d.rules import Walker2d
 
-SIZE = 64
-Source = tuple[str, Callable[[np.random.Generator], tuple[np.ndarray, np.ndarray]]]
-
-
-def vary(
-    model: mujoco.MjModel, camera: str, rng: np.random.Generator, split: str = "train"
-) -> mujoco.MjModel:
-    """Return a copy of a model with another camera place, lens, light and colours; "held_out" for unseen ones."""
-    model = copy.copy(model)
-    index = model.camera(camera).id
-    position = model.cam_pos[index] * splits.distance(rng, split) + rng.normal(0.0, 0.06, 3)
-    model.cam_pos[index] = position
-    model.cam_fovy[index] *= rng.uniform(0.92, 1.1)
-    turn = np.zeros(4)
-    mujoco.mju_euler2Quat(turn, rng.normal(0.0, 0.03, 3), "xyz")
-    quat = np.zeros(4)
-    mujoco.mju_mulQuat(quat, model.cam_quat[index], turn)
-    model.cam_quat[index] = quat
-    model.vis.headlight.ambient[:] = rng.uniform(0.25, 0.6)
-    model.vis.headlight.diffuse[:] = splits.light(rng, split)
-    if model.nlight:
-        model.light_dir[:] += rng.normal(0.0, 0.25, model.light_dir.shape)
-    model.geom_rgba[:, :3] = np.clip(
-        model.geom_rgba[:, :3] * rng.uniform(0.75, 1.2, (1, 3)) + rng.normal(0, 0.05, (model.ngeom, 3)), 0, 1
-    )
-    model.mat_rgba[:, :3] = np.clip(model.mat_rgba[:, :3] * rng.uniform(0.75, 1.2, (1, 3)), 0, 1)
-    return model
-
-
-def world_source(rules: WorldRules, n: int, variants: int = 0, size: int = SIZE) -> Callable:
-    """Return a source of n frames of a world, from its own camera or from n / variants frames of each variant."""
-
-    def make(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        camera = rules.cameras[0]
-        states = np.concatenate([rules.sample_states(rng, 2000) for _ in range(-(-n // 2000))])[:n]
-        models = [vary(rules.model, camera, rng) for _ in range(variants)] or [rules.model]
-        frames = []
-        for model, part in zip(models, np.array_split(states, len(models)), strict=True):
-            renderer = make_renderer("warp", model, camera, (size, size))
-            frames.append(shrink(renderer.render(rules.split(part)[0])))
-            renderer.close()
-        return np.concatenate(frames), rules.fact_degrees(states)
-
-    return make
+WORLDS: dict[str, type[WorldRules]] = {
+    "cartpole": CartPole, "mountain_car": MountainCar, "humanoid": Humanoid, "ant": Ant, "half_cheetah": HalfCheetah,
+    "hopper": Hopper, "walker2d": Walker2d, "reacher": Reacher, "pendulum": Pendulum,
+}  # fmt: skip
+WARP: dict[str, tuple[int, int, int, int]] = {
+    #               own  varied  looks  stock body
+    "cartpole":     (20000, 12000, 24, 0),
+    "mountain_car": (12000, 10000, 20, 0),
+    "humanoid":     (90000, 40000, 80, 30000),
+    "ant":          (20000, 16000, 32, 6000),
+    "half_cheetah": (20000, 16000, 32, 6000),
+    "hopper":       (20000, 16000, 32, 6000),
+    "walker2d":     (24000, 20000, 40, 8000),
+    "reacher":      (14000, 10000, 20, 4000),
+    "pendulum":     (10000, 8000, 16, 0),
+}  # fmt: skip
+"""World -> frames by the ray tracer: in its own looks, in other looks, how many looks, Gymnasium's colours and camera."""
+GL: dict[str, tuple[int, int, int]] = {
+    #               own   stock body  Gymnasium's own
+    "cartpole":     (3000, 0, 16000),
+    "mountain_car": (3000, 0, 12000),
+    "humanoid":     (6000, 12000, 6000),
+    "ant":          (2000, 2000, 2400),
+    "half_cheetah": (2000, 2000, 2400),
+    "hopper":       (2000, 2000, 2400),
+    "walker2d":     (2000, 2000, 2400),
+    "reacher":      (1500, 1500, 2400),
+    "pendulum":     (1500, 0, 8000),
+}  # fmt: skip
+"""World -> frames by GL: in its own looks, Gymnasium's colours and camera, and drawn by Gymnasium's environment itself."""
+DRAWS_ITSELF = {
+    "cartpole": stock.gymnasium_cartpole, "mountain_car": stock.gymnasium_mountain_car, "pendulum": stock.gymnasium_pendulum,
+}  # fmt: skip
+"""Worlds whose Gymnasium environment draws without GL."""
+GYMNASIUM_LOOKS = 13
 
 
-def shrink(frames: np.ndarray) -> np.ndarray:
-    """Squash frames (n, H, W, 3) to 64 x 64, antialiased bicubic as the encoder does."""
-    if frames.shape[1:3] == (SIZE, SIZE):
-        return frames
-    return np.stack(
-        [np.asarray(Image.fromarray(f).resize((SIZE, SIZE), Image.Resampling.BICUBIC)) for f in frames]
-    )
-
-
-def gymnasium_cartpole(n: int) -> Callable:
-    """Return a source of n frames of Gymnasium's own CartPole-v1, drawn by itself."""
-
-    def make(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        import gymnasium
-
-        env = gymnasium.make("CartPole-v1", render_mode="rgb_array").unwrapped
-        env.reset(seed=0)
-        x = rng.uniform(-2.9, 2.9, n) * rng.uniform(0.2, 1.0, n)
-        angle = np.where(rng.random(n) < 0.45, rng.normal(0.0, 0.22, n), rng.uniform(-np.pi, np.pi, n))
-        frames = []
-        for state in np.stack([x, 0 * x, angle, 0 * x], axis=1):
-            env.state = state
-            frames.append(shrink(env.render()[None])[0])
-        seen = ramp(np.abs(x), 2.75, 2.4)[:, None]
-        return np.stack(frames), cartpole_captions.degrees(x, angle, reach=2.4) * seen
-
-    return make
-
-
-def gymnasium_mountain_car(n: int) -> Callable:
-    """Return a source of n frames of Gymnasium's own MountainCarContinuous-v0, drawn by itself."""
-
-    def make(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        import gymnasium
-
-        env = gymnasium.make("MountainCarContinuous-v0", render_mode="rgb_array").unwrapped
-        env.reset(seed=0)
-        x = np.where(rng.random(n) < 0.25, rng.uniform(0.4, 0.6, n), rng.uniform(-1.2, 0.6, n))
-        frames = []
-        for place in x:
-            env.state = np.array([place, 0.0])
-            frames.append(shrink(env.render()[None])[0])
-        return np.stack(frames), mountain_captions.degrees(x)
-
-    return make
-
-
-def stock_humanoid_model() -> mujoco.MjModel:
-    """Return Gymnasium's own humanoid with a camera where Humanoid-v5's default one is: it looks at (0, 0, 2)."""
-    spec = mujoco.MjSpec.from_file(str(humanoid_model.stock_path()))
-    spec.option.solver = mujoco.mjtSolver.mjSOL_NEWTON
-    down = np.deg2rad(20.0)
-    spec.worldbody.add_camera(
-        name="gymnasium", fovy=45.0, pos=[0, -4 * np.cos(down), 2 + 4 * np.sin(down)], xyaxes=[1, 0, 0, 0, np.sin(down), np.cos(down)],
-    )  # fmt: skip
-    return spec.compile()
-
-
-def stock_humanoid(n: int, renderer_name: str, variants: int = 1) -> Callable:
-    """Return a source of n frames of Gymnasium's own humanoid in its own colours, from its own default camera."""
-
-    def make(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        rules = Humanoid()
-        states = np.concatenate([rules.sample_states(rng, 2000) for _ in range(-(-n // 2000))])[:n]
-        frames = []
-        for k, part in enumerate(np.array_split(states, variants)):
-            model = stock_humanoid_model()
-            if k:
-                model = vary(model, "gymnasium", rng)
-            hazy = renderer_name == "gl"
-            renderer = (
-                GLRenderer(model, "gymnasium", (96, 96), haze=True)
-                if hazy
-                else make_renderer("warp", model, "gymnasium", (96, 96))
-            )
-            frames.append(shrink(renderer.render(rules.split(part)[0])))
-            renderer.close()
-        return np.concatenate(frames), rules.fact_degrees(states)
-
-    return make
-
-
-def gymnasium_humanoid(n: int) -> Callable:
-    """Return a source of n frames of Humanoid-v5 drawn by Gymnasium itself, shadows and reflections included."""
-
-    def make(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        import gymnasium
-
-        rules = Humanoid()
-        states = rules.sample_states(rng, n)
-        env = gymnasium.make("Humanoid-v5", render_mode="rgb_array", width=96, height=96).unwrapped
-        env.reset(seed=0)
-        frames = []
-        for qpos, qvel in zip(*rules.split(states), strict=True):
-            env.set_state(qpos, qvel)
-            frames.append(shrink(env.render()[None])[0])
-        return np.stack(frames), rules.fact_degrees(states)
-
-    return make
-
-
-def gl_world(rules: WorldRules, n: int) -> Callable:
-    """Return a source of n frames of a world drawn by the classic GL renderer."""
-
-    def make(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        states = rules.sample_states(rng, n)
-        renderer = make_renderer("gl", rules.model, rules.cameras[0], (SIZE, SIZE))
-        return renderer.render(rules.split(states)[0]), rules.fact_degrees(states)
-
-    return make
-
-
-def sources(which: str, scale: float) -> Iterator[Source]:
+def sources(which: str, scale: float) -> Iterator[tuple[str, Maker]]:
     """Yield (name, maker) of every source; the name's first word is the world."""
     n = lambda count: max(64, int(count * scale))  # noqa: E731
-    if which == "gl":
-        yield "humanoid-gl", gl_world(Humanoid(), n(6000))
-        yield "humanoid-stock-gl", stock_humanoid(n(12000), "gl")
-        yield "cartpole-gl", gl_world(CartPole(), n(3000))
-        yield "mountain_car-gl", gl_world(MountainCar(), n(3000))
-        yield "humanoid-gymnasium", gymnasium_humanoid(n(6000))
-        return
-    yield "cartpole-own", world_source(CartPole(), n(20000))
-    yield "cartpole-varied", world_source(CartPole(), n(10000), variants=10)
-    yield "cartpole-gymnasium", gymnasium_cartpole(n(16000))
-    yield "mountain_car-own", world_source(MountainCar(), n(12000))
-    yield "mountain_car-varied", world_source(MountainCar(), n(8000), variants=10)
-    yield "mountain_car-gymnasium", gymnasium_mountain_car(n(12000))
-    yield "humanoid-own", world_source(Humanoid(), n(90000))
-    yield "humanoid-own96", world_source(Humanoid(), n(10000), size=96)
-    yield "humanoid-varied", world_source(Humanoid(), n(40000), variants=20)
-    yield "humanoid-stock", stock_humanoid(n(30000), "warp", variants=5)
+    for world, make in WORLDS.items():
+        own, stock_gl, itself = GL[world]
+        if which == "gl":
+            yield f"{world}-gl", world_source(make(), n(own), renderer_name="gl")
+            if stock_gl:
+                yield f"{world}-stock-gl", stock.stock_body(make(), n(stock_gl), "gl")
+            if world not in DRAWS_ITSELF:
+                yield f"{world}-gymnasium", stock.gymnasium_body(make(), n(itself), GYMNASIUM_LOOKS)
+            continue
+        count, varied, looks, stock_warp = WARP[world]
+        yield f"{world}-own", world_source(make(), n(count))
+        yield f"{world}-own96", world_source(make(), n(count // 9), size=96)
+        yield f"{world}-varied", world_source(make(), n(varied), variants=looks)
+        if stock_warp:
+            yield f"{world}-stock", stock.stock_body(make(), n(stock_warp), "warp")
+        if world in DRAWS_ITSELF:
+            yield f"{world}-gymnasium", DRAWS_ITSELF[world](n(itself))
 
 
 def main() -> None:

@@ -15,13 +15,22 @@ import numpy as np
 
 from vlmrl.errors import usage_error
 from vlmrl_envs import held_out
+from vlmrl_envs.ant.captions import GRAMMAR as ANT
 from vlmrl_envs.captions import Grammar
 from vlmrl_envs.cartpole.captions import GRAMMAR as CARTPOLE
+from vlmrl_envs.half_cheetah.captions import GRAMMAR as HALF_CHEETAH
+from vlmrl_envs.hopper.captions import GRAMMAR as HOPPER
 from vlmrl_envs.humanoid import described
 from vlmrl_envs.humanoid.captions import GRAMMAR as HUMANOID
 from vlmrl_envs.mountain_car.captions import GRAMMAR as MOUNTAIN_CAR
+from vlmrl_envs.pendulum.captions import GRAMMAR as PENDULUM
+from vlmrl_envs.reacher.captions import GRAMMAR as REACHER
+from vlmrl_envs.walker2d.captions import GRAMMAR as WALKER2D
 
-GRAMMARS: dict[str, Grammar] = {"cartpole": CARTPOLE, "mountain_car": MOUNTAIN_CAR, "humanoid": HUMANOID}
+GRAMMARS: dict[str, Grammar] = {
+    "cartpole": CARTPOLE, "mountain_car": MOUNTAIN_CAR, "humanoid": HUMANOID, "ant": ANT, "half_cheetah": HALF_CHEETAH,
+    "hopper": HOPPER, "walker2d": WALKER2D, "reacher": REACHER, "pendulum": PENDULUM,
+}  # fmt: skip
 NOTE = "splits.json"
 """What an encoder's training left out, noted beside its weights."""
 DISTANCE, DISTANCE_HELD_OUT = (0.88, 1.15), (1.05, 1.10)

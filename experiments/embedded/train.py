@@ -4,6 +4,7 @@
     cp data/embedded/model/open_clip_* vlmrl/encoders/embedded/
 
 The recipe is `vlmrl.adapt`'s, with the settings below. Resumes from its last checkpoint if the folder is there.
+What `splits` holds out, and the poses and worlds named here, are never shown and never said.
 """
 
 from __future__ import annotations
@@ -11,47 +12,89 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from experiments.embedded import splits
 from experiments.embedded.config import CONFIG
 from vlmrl import adapt
 from vlmrl.adapt import AdaptConfig, StoredSource
-from vlmrl.adapt.loop import AdaptResult, adapt_line
+from vlmrl.adapt.loop import AdaptProgress, AdaptResult, adapt_line
+from vlmrl.adapt.pairs import Family
+from vlmrl.adapt.stored import open_stored
 from vlmrl.progress import ProgressPrinter
 
-SHARES = {"cartpole": 0.2, "mountain_car": 0.16, "humanoid": 0.64}
+SHARES = {
+    "humanoid": 0.46, "cartpole": 0.09, "mountain_car": 0.09, "walker2d": 0.07, "ant": 0.07, "half_cheetah": 0.06,
+    "hopper": 0.06, "reacher": 0.05, "pendulum": 0.05,
+}  # fmt: skip
+"""Share of each world in a batch."""
 
 
 def recipe(data: Path, out: Path, start: str, **changes: object) -> AdaptConfig:
     """Return how the embedded encoder is trained; `changes` are fields of `AdaptConfig`."""
     settings: dict = {
-        "steps": 10_000, "batch": 256, "captions": 96, "lr": 2e-3, "max_logit_scale": 40.0, "held_out": 0.02,
-        "validate_every": 1000, "export": "latest", "long_captions": "cut", "precision": "bfloat16",
-        "device": "cpu",
+        "steps": 30_000, "batch": 256, "captions": 96, "lr": 2e-3, "max_logit_scale": 40.0, "held_out": 0.02,
+        "validate_every": 1000, "export": "latest", "long_captions": "refuse", "precision": "bfloat16",
+        "device": "cpu", "shares": tuple(SHARES.items()),
     }  # fmt: skip
-    sources = (StoredSource(data, tuple(SHARES)),)
-    return AdaptConfig(out, sources, start, shares=tuple(SHARES.items()), **{**settings, **changes})
+    return AdaptConfig(out, (StoredSource(data, tuple(SHARES)),), start, **{**settings, **changes})
 
 
-def train(data: Path, out: Path, init: Path | None = None, **changes: object) -> AdaptResult:
+def families(data: Path, held_out: float, leave_out: Sequence[str], without: Sequence[str]) -> list[Family]:
+    """Open the stored frames that training may see, with the grammars that it may hear."""
+    grammars = splits.grammars(leave_out, without)
+    names = tuple(name for name in SHARES if name in grammars)
+    size = CONFIG["model_cfg"]["vision_cfg"]["image_size"]
+    stores = open_stored(StoredSource(data, names), size, held_out)
+    kept = {
+        name: [store.only(splits.kept(name, store.known.degrees, leave_out)) for store in found]
+        for name, found in stores.items()
+    }
+    return [Family(name, tuple(found), grammars[name]) for name, found in kept.items()]
+
+
+def train(
+    data: Path,
+    out: Path,
+    init: Path | None = None,
+    leave_out: Sequence[str] = (),
+    without: Sequence[str] = (),
+    **changes: object,
+) -> AdaptResult:
     """Train into the folder `out`, or go on in it; `init` is an open_clip folder to begin with."""
+    if (out / splits.NOTE).is_file():
+        leave_out, without = splits.read(out)
+    shares = splits.shares(SHARES, list(splits.grammars(leave_out, without)))
+    config = recipe(data, out, _start(out, init), **{"shares": tuple(shares.items()), **changes})
+    drawn = families(data, config.held_out, leave_out, without)
     printer = ProgressPrinter(sys.stderr, line=adapt_line)
+
+    def report(progress: AdaptProgress) -> None:
+        if not (out / splits.NOTE).is_file():
+            splits.write(out, leave_out, without)
+        printer(progress)
+
     if out.exists():
-        return adapt.resume(out, on_progress=printer)
-    start = f"local-dir:{init}"
-    if init is None:
-        shape = out.with_suffix(".json")
-        shape.parent.mkdir(parents=True, exist_ok=True)
-        shape.write_text(json.dumps(CONFIG, indent=2) + "\n")
-        start = f"scratch:{shape}"
-    return adapt.run(recipe(data, out, start, **changes), printer)
+        return adapt.resume(out, on_progress=report, families=drawn)
+    return adapt.run(config, report, drawn)
+
+
+def _start(out: Path, init: Path | None) -> str:
+    """Return the model to begin with: a folder, or the embedded shape, whose config is written beside `out`."""
+    if init is not None:
+        return f"local-dir:{init}"
+    shape = out.with_suffix(".json")
+    shape.parent.mkdir(parents=True, exist_ok=True)
+    shape.write_text(json.dumps(CONFIG, indent=2) + "\n")
+    return f"scratch:{shape}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("data/embedded"))
     parser.add_argument("--out", type=Path, default=Path("data/embedded/model"))
-    parser.add_argument("--steps", type=int, default=10000)
+    parser.add_argument("--steps", type=int, default=30_000)
     parser.add_argument(
         "--minutes", type=float, default=0.0, help="stop (with the schedule done) after so long; 0: by steps"
     )
@@ -62,6 +105,12 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument(
         "--init", type=Path, help="an open_clip folder of this shape to go on from, with a fresh optimiser"
+    )
+    parser.add_argument(
+        "--leave-out", nargs="+", default=[], metavar="POSE", help="never show or say these poses"
+    )
+    parser.add_argument(
+        "--without", nargs="+", default=[], metavar="WORLD", help="never show or say these worlds"
     )
     args = vars(parser.parse_args())
     result = train(args.pop("data"), args.pop("out"), args.pop("init"), **args)

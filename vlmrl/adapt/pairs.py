@@ -84,6 +84,19 @@ class ArrayStore:
         assert captions is not None
         return frames, Known(captions=[captions[row] for row in rows])
 
+    def only(self, kept: np.ndarray) -> ArrayStore:
+        """Return the same frames without those that `kept`, bool (n,), leaves out, of either part.
+
+        Raises: UsageError if no frame is left of one of them.
+        """
+        parts = [rows[kept[rows]] for rows in self._rows.values()]
+        if not all(len(rows) for rows in parts):
+            got = f"{self.name} with {sum(map(len, parts))} frames kept"
+            raise usage_error(
+                "frames", got, "some to train on and some held out", "draw more, or leave less out"
+            )
+        return ArrayStore(self.name, self.frames, self.known, *parts, size=self.size)
+
     def rows(self, held_out: bool) -> np.ndarray:
         """Return the rows that are never trained on, or those that are."""
         return self._rows[held_out]

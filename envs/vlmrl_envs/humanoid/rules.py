@@ -10,6 +10,7 @@ from vlmrl_envs.errors import world_error
 from vlmrl_envs.humanoid import model, sampling
 from vlmrl_envs.humanoid import success as verdict
 from vlmrl_envs.humanoid.body import BodyReader
+from vlmrl_envs.kinematics import trunk_axes
 from vlmrl_envs.rules import Caption, HoldRule, WorldRules
 
 NOISE = 0.01
@@ -47,7 +48,7 @@ class Humanoid(WorldRules):
     def observe(self, states: np.ndarray) -> np.ndarray:
         """Return float32 (B, 47)."""
         qpos, qvel = self.split(states)
-        axes = _torso_axes(qpos[:, 3:7])
+        axes = trunk_axes(qpos[:, 3:7])
         parts = [qpos[:, 2:3], axes, qvel[:, :6], qpos[:, 7:], qvel[:, 6:]]
         return np.concatenate(parts, axis=1).astype(np.float32)
 
@@ -96,11 +97,3 @@ class Humanoid(WorldRules):
         from vlmrl_envs.humanoid.captions import describe
 
         return describe(self.read_body(self.split(state[None])[0]), self.split(state[None])[0])
-
-
-def _torso_axes(quaternion: np.ndarray) -> np.ndarray:
-    """Return the torso's forward and up axes (B, 6) in the world frame, of quaternions (B, 4)."""
-    w, x, y, z = (quaternion / np.linalg.norm(quaternion, axis=1, keepdims=True)).T
-    forward = [1 - 2 * (y * y + z * z), 2 * (x * y + w * z), 2 * (x * z - w * y)]
-    up = [2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)]
-    return np.stack(forward + up, axis=1)

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 import mujoco
 import numpy as np
-from mujoco.batch import Batch
 
-from vlmrl_envs.kinematics import Kinematics
+from vlmrl_envs.posing import FloorSetter, settle
 
 if TYPE_CHECKING:
     from vlmrl_envs.humanoid.rules import Humanoid
@@ -93,26 +92,6 @@ _WEIGHTS = np.array([RARE.get(legs, 1.0) for legs in LEGS])
 _WEIGHTS /= _WEIGHTS.sum()
 
 
-class FloorSetter:
-    """Set bodies on the floor: shift each so that its lowest point touches it."""
-
-    def __init__(self, model: mujoco.MjModel) -> None:
-        self._kinematics = Kinematics(model)
-        self._geoms = np.flatnonzero(np.arange(model.ngeom) != model.geom("floor").id)
-        self._radius = model.geom_size[self._geoms, 0]
-        capsule = model.geom_type[self._geoms] == mujoco.mjtGeom.mjGEOM_CAPSULE
-        self._half_length = np.where(capsule, model.geom_size[self._geoms, 1], 0.0)
-
-    def __call__(self, qpos: np.ndarray) -> np.ndarray:
-        """Return qpos (B, nq) with heights changed."""
-        found = self._kinematics(qpos, ("geom_xpos", "geom_xmat"))
-        axis_z = found["geom_xmat"].reshape(len(qpos), -1, 3, 3)[:, self._geoms, 2, 2]
-        lowest = found["geom_xpos"][:, self._geoms, 2] - np.abs(axis_z) * self._half_length - self._radius
-        qpos = qpos.copy()
-        qpos[:, 2] -= lowest.min(axis=1) - 0.002
-        return qpos
-
-
 def sample_states(rules: Humanoid, rng: np.random.Generator, n: int) -> np.ndarray:
     """Draw n states (n, S); the same rng gives the same states."""
     model = rules.model
@@ -122,26 +101,7 @@ def sample_states(rules: Humanoid, rng: np.random.Generator, n: int) -> np.ndarr
     lifted = rng.random(n) < 0.08
     qpos[lifted, 2] += rng.uniform(0.0, 0.4, int(lifted.sum()))
     qvel = rng.normal(0.0, 0.3, (n, model.nv)) * (rng.random((n, 1)) < 0.5)
-    return settle(rules, rng, rules.join(qpos, qvel))
-
-
-def settle(rules: Humanoid, rng: np.random.Generator, states: np.ndarray) -> np.ndarray:
-    """Let two thirds of states (n, S) go for 1..40 env steps under random torques; return what they become."""
-    n = len(states)
-    if n == 0:
-        return states
-    steps = np.where(rng.random(n) < 1 / 3, 0, np.ceil(40 * rng.random(n) ** 2)).astype(int)
-    batch = Batch(rules.model, n)
-    batch.bind("qpos")[:], batch.bind("qvel")[:] = rules.split(states)
-    torque = rng.normal(0.0, 0.5, (n, rules.model.nu)) * rng.random((n, 1))
-    for step in range(int(steps.max(initial=0))):
-        running = np.flatnonzero(steps > step)
-        jitter = rng.normal(0.0, 0.3, (n, rules.model.nu))
-        batch.bind("ctrl")[:] = rules.control(np.clip(torque + jitter, -1, 1))
-        batch.step(ids=running, nstep=rules.frame_skip)
-    qpos = batch.bind("qpos").copy()
-    qpos[:, :2] *= np.abs(qpos[:, :2]) <= 0.6  # what wandered off is set back to the middle
-    return rules.join(qpos, batch.bind("qvel").copy())
+    return settle(rules, rng, rules.join(qpos, qvel), longest=40, across=2)
 
 
 def _draw(model: mujoco.MjModel, rng: np.random.Generator) -> np.ndarray:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments.embedded import data
+from experiments.embedded.drawing import in_looks
+from experiments.embedded.variation import base_of_looks
 from vlmrl.rewards import GoalBaselineReward
 from vlmrl.tasks import TASKS, Task
 from vlmrl_envs import WORLDS
@@ -19,8 +20,6 @@ from vlmrl_envs.rules import WorldRules
 SEED = 2026
 """States, cameras and words of this seed are in no training batch, which are drawn from seed 0."""
 SIZE = 64
-VIEWS = 8
-"""Unseen cameras, lights and colours that share the states of the view "unseen"."""
 POOL = 4
 """States drawn for one that is kept: goals and rare compositions are looked for in all of them."""
 RARE = 60
@@ -109,14 +108,10 @@ def picture(rules: WorldRules, states: np.ndarray, model: Any = None) -> np.ndar
 
 
 def unseen(rules: WorldRules, states: np.ndarray, seed: int = SEED) -> np.ndarray:
-    """Draw states (B, S) by cameras and lights from the bands that training never draws, in turn."""
-    rng = np.random.default_rng(seed)
-    models = [data.vary(rules.model, rules.cameras[0], rng, split="held_out") for _ in range(VIEWS)]
-    out = np.empty((len(states), SIZE, SIZE, 3), np.uint8)
-    for i, model in enumerate(models):
-        if len(states[i::VIEWS]):
-            out[i::VIEWS] = picture(rules, states[i::VIEWS], model)
-    return out
+    """Draw states (B, S), each by another camera and light from the bands that training never draws."""
+    base = base_of_looks(rules.build_spec())
+    qpos = rules.split(states)[0]
+    return in_looks(base, rules.cameras[0], qpos, np.random.default_rng(seed), "held_out", SIZE)
 
 
 def embed(encoder: Any, frames: np.ndarray) -> np.ndarray:

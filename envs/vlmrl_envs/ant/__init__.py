@@ -1,0 +1,14 @@
+"""Ant: Gymnasium's four-legged body in a scene of its own; four poses to be named in words share it."""
+
+from __future__ import annotations
+
+from vlmrl_envs.making import makers
+
+
+def _rules():
+    from vlmrl_envs.ant.rules import Ant
+
+    return Ant
+
+
+make_single, make_batched = makers(_rules)

@@ -1,0 +1,79 @@
+"""What the embedded encoder is shown: every world in other looks, Gymnasium's own bodies, one kernel for all variants."""
+
+from __future__ import annotations
+
+import mujoco
+import numpy as np
+import pytest
+
+from experiments import bodies
+from experiments.embedded import data, drawing, stock, variation
+from vlmrl_envs.rendering import blank_frames
+from vlmrl_envs.stock import compile_spec, load
+
+
+@pytest.mark.parametrize("world", data.WORLDS)
+def test_a_variant_is_the_same_body_in_another_look(world: str) -> None:
+    rules, rng = data.WORLDS[world](), np.random.default_rng(2)
+    shapes = set()
+    for _ in range(4):
+        spec = variation.redecorated(rules.build_spec(), variation.SCENES[rules.name], rng)
+        model = variation.vary(variation.base_of_looks(spec), rules.cameras[0], rng)
+        assert (model.nq, model.nv, model.nu) == (rules.model.nq, rules.model.nv, rules.model.nu)
+        assert (model.jnt_type == rules.model.jnt_type).all()
+        moving = model.geom_bodyid != 0
+        assert moving.sum() == (rules.model.geom_bodyid != 0).sum(), (
+            "things stand in the world, not on the body"
+        )
+        added = np.arange(model.ngeom)[~moving][-6:]
+        assert (model.geom_contype[added] == 0).all() and model.stat.extent == variation.EXTENT
+        shapes.add(tuple(sorted(set(model.geom_type))))
+    assert len(shapes) == 1, "one set of shapes, one kernel"
+
+
+def test_frames_of_variants_show_something_else_each() -> None:
+    frames, degrees = drawing.world_source(data.Hopper(), 6, variants=2)(np.random.default_rng(0))
+    assert frames.shape == (6, 64, 64, 3) and degrees.shape == (6, len(data.Hopper.grammar.facts))
+    assert not blank_frames(frames).any() and degrees.min() >= 0 and degrees.max() <= 1
+    assert np.abs(frames[0].astype(int) - frames[3]).mean() > 5
+
+
+def test_gymnasiums_pendulum_is_drawn_with_its_own_angle() -> None:
+    frames, degrees = stock.gymnasium_pendulum(24)(np.random.default_rng(0))
+    names = [fact.name for fact in data.Pendulum.grammar.facts]
+    red = (frames[..., 0].astype(int) - frames[..., 1]) > 60
+    for frame, row in zip(red, degrees, strict=True):
+        columns = np.flatnonzero(frame.any(axis=0))
+        middle = (columns.min() + columns.max()) / 2 - 31.5
+        for side, sign in (("left", -1), ("right", 1)):
+            assert row[names.index(side)] < 0.9 or sign * middle > 2
+
+
+@pytest.mark.parametrize("world", stock.STOCK)
+def test_gymnasium_can_load_its_own_body_in_another_look(world: str) -> None:
+    """The written file is what Gymnasium's environment is given; drawing it needs GL, loading it does not."""
+    file = stock.STOCK[world][1]
+    spec = variation.redecorated(load(file), variation.Scene((0, 1)), np.random.default_rng(4))
+    ours, theirs = mujoco.MjModel.from_xml_string(spec.to_xml()), compile_spec(load(file))
+    assert (ours.nq, ours.nv, ours.nu) == (theirs.nq, theirs.nv, theirs.nu)
+    np.testing.assert_allclose(ours.qpos0, theirs.qpos0)
+    assert compile_spec(stock.stock_spec(world)).camera("gymnasium").id >= 0
+
+
+def test_every_world_has_its_sources() -> None:
+    warp, gl = ([name for name, _ in data.sources(which, 0.001)] for which in ("warp", "gl"))
+    for world in data.WORLDS:
+        assert {f"{world}-own", f"{world}-varied"} <= set(warp) and f"{world}-gl" in gl
+        assert f"{world}-gymnasium" in (warp if world in data.DRAWS_ITSELF else gl)
+    assert len(set(warp + gl)) == len(warp + gl)
+
+
+def test_the_bodies_experiment_runs_each_chosen_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list = []
+    monkeypatch.setattr(bodies, "main", lambda name, **kwargs: called.append((name, kwargs)))
+    bodies.run(["--tasks", "hopper_lying", "ant_one_leg", "--seeds", "3"])
+    assert [name for name, _ in called] == ["hopper_lying", "ant_one_leg"]
+    assert called[0][1]["horizons"] == (150, 300) and called[0][1]["arguments"] == ["--seeds", "3"]
+    assert set(bodies.CHOSEN) <= set(bodies.ALL) and len(bodies.ALL) == 24
+    with pytest.raises(SystemExit):
+        bodies.run(["--tasks", "hopper_lying", "ant_one_leg", "--results", "x.json"])
