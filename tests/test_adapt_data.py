@@ -64,6 +64,17 @@ def test_frames_of_nothing_are_true_of_no_sentence() -> None:
     assert nothing.sum() == 10 and (batch.truth[~nothing] >= 0).all() and (batch.same == 1).all()
 
 
+def test_words_in_disorder_are_true_of_no_frame() -> None:
+    orderly = batches.draw_batch([graded()], [1.0], np.random.default_rng(0), 10, 16)
+    batch = batches.draw_batch([graded()], [1.0], np.random.default_rng(0), 10, 16, jumbled=0.5)
+    jumbled = (batch.truth < 0).all(axis=0)
+    assert 4 <= jumbled.sum() <= 8 and (batch.truth[:, ~jumbled] >= 0).all() and (batch.same == 1).all()
+    for column, text in enumerate(batch.texts):
+        assert sorted(text.split()) == sorted(orderly.texts[column].split())
+        assert (text != orderly.texts[column]) == jumbled[column]
+    assert batches.jumble(np.random.default_rng(0), "red red") == "red red"
+
+
 def test_frames_of_nothing_are_blank_noise_or_pieces_out_of_place() -> None:
     frames = np.zeros((8, 64, 64, 3), np.uint8)
     frames[:, 20:40] = 200
@@ -77,7 +88,7 @@ def test_frames_of_nothing_are_blank_noise_or_pieces_out_of_place() -> None:
 
 def test_a_batch_depends_on_its_step_alone_and_never_shows_what_is_held_out() -> None:
     family = captioned()
-    maker = batches.BatchMaker([family], [1.0], 12, 4, 0.1, 3, True, [0.5] * 3, [0.25] * 3,
+    maker = batches.BatchMaker([family], [1.0], 12, 4, 0.1, 0.0, 3, True, [0.5] * 3, [0.25] * 3,
                                lambda texts: torch.zeros(len(texts), 4), lambda text: True)  # fmt: skip
     one, again, other = maker.make(5), maker.make(5), maker.make(6)
     assert torch.equal(one.images, again.images) and one.batch.texts == again.batch.texts

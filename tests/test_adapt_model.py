@@ -57,9 +57,11 @@ def test_the_loss_is_the_sigmoid_loss_of_siglip_with_soft_labels() -> None:
     expected = -torch.nn.functional.logsigmoid(sign * logits).mean()  # SigLIP, equation 1, by pair
     assert torch.isclose(loss.soft_sigmoid_loss(logits, truth, same, labels), expected)
     soft = LabelConfig()
-    assert loss.pair_labels(torch.tensor([[-1.0, 0.0, 0.5, 1.0]]), soft).tolist()[0] == pytest.approx(
-        [0.003, 0.03, 0.5, 0.97]
-    )
+    assert loss.pair_labels(torch.tensor([[-1.0, 0.0, 0.5, 1.0]]), torch.ones(1, 4), soft).tolist()[
+        0
+    ] == pytest.approx([0.003, 0.03, 0.5, 0.97])
+    other = loss.pair_labels(torch.tensor([[-1.0, 0.0]]), torch.zeros(1, 2), LabelConfig(foreign=0.01))
+    assert other.tolist()[0] == pytest.approx([0.003, 0.01])
     weights = loss.pair_weights(torch.tensor([[-1.0, 1.0, 1.0]]), torch.tensor([[1.0, 1.0, 0.0]]), soft)
     assert weights.tolist() == [[1.0, 3.0, 0.25]]
 
@@ -112,7 +114,7 @@ def test_a_model_without_a_bias_gets_one_that_fits_its_cosines(tmp_path: Path) -
             loaded.model, model.encode_frames(loaded.model, inputs.images, None), words
         )
     weight = loss.pair_weights(inputs.truth, inputs.same, LabelConfig())
-    label = (loss.pair_labels(inputs.truth, LabelConfig()) * weight).sum() / weight.sum()
+    label = (loss.pair_labels(inputs.truth, inputs.same, LabelConfig()) * weight).sum() / weight.sum()
     assert torch.sigmoid(logits.mean()) == pytest.approx(float(label), abs=1e-4)
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.embedded import data, evaluate, splits, train
+from experiments.embedded import data, evaluate, splits, train, variation
 from experiments.embedded.evaluation import controls, goals, metrics, pictures, tables, words
 from experiments.embedded.evaluation.drawn import Drawn, reward_of, rules_of, tasks_of
 from experiments.embedded.evaluation.metrics import Estimate
+from vlmrl.adapt.batches import draw_batch
 from vlmrl.encoders import load_encoder
 from vlmrl.errors import UsageError
 from vlmrl_envs import held_out
@@ -174,7 +175,7 @@ def test_views_of_training_and_unseen_ones_are_apart() -> None:
         )
         unseen = np.array([draw(rng, "held_out") for _ in range(100)])
         assert ((unseen >= band[0]) & (unseen <= band[1])).all()
-    model = data.vary(MountainCar().model, "side", rng, split="held_out")
+    model = variation.vary(MountainCar().model, "side", rng, split="held_out")
     assert splits.LIGHT_HELD_OUT[0] <= model.vis.headlight.diffuse[0] <= splits.LIGHT_HELD_OUT[1]
 
 
@@ -185,7 +186,7 @@ def test_what_is_left_out_is_refused_if_unknown_and_noted(tmp_path: Path) -> Non
         splits.grammars([], ["mars"])
     with pytest.raises(UsageError, match="train on"):
         splits.grammars([], list(splits.GRAMMARS))
-    assert set(splits.grammars([], ["humanoid"])) == {"cartpole", "mountain_car"}
+    assert set(splits.grammars([], ["humanoid"])) == set(splits.GRAMMARS) - {"humanoid"}
     assert splits.read(tmp_path) == ([], [])
     splits.write(tmp_path, ["lotus"], ["humanoid"])
     assert splits.read(tmp_path) == (["lotus"], ["humanoid"])
@@ -200,24 +201,21 @@ def test_training_sees_and_says_nothing_left_out(tmp_path: Path) -> None:
     rules = Humanoid()
     states = rules.sample_states(np.random.default_rng(0), 400)
     degrees = rules.fact_degrees(states).astype(np.float16)
-    np.save(
-        tmp_path / "humanoid-own.frames.npy", np.arange(400, dtype=np.uint8)[:, None, None, None].repeat(3, 3)
-    )
+    frames = np.zeros((400, 64, 64, 3), np.uint8)
+    np.save(tmp_path / "humanoid-own.frames.npy", frames)
     np.save(tmp_path / "humanoid-own.degrees.npy", degrees)
-    grammars = splits.grammars(["lotus", "splits"], ["cartpole", "mountain_car"])
-    shown = train.Frames(tmp_path, "humanoid", ["lotus", "splits"])
-    left = np.concatenate([d for _, d in shown.train] + [d for _, _, d in shown.held_out]).astype(float)
-    assert 0.5 * len(states) < len(left) < len(states)
-    assert held_out.training_states(grammars["humanoid"], left).all()
+    others = [world for world in splits.GRAMMARS if world != "humanoid"]
+    (family,) = train.families(tmp_path, 0.25, ["lotus", "splits"], others)
+    (store,) = family.stores
+    rows = np.concatenate([store.rows(held_out=False), store.rows(held_out=True)])
+    assert 0.5 * len(states) < len(rows) < len(states)
+    assert held_out.training_states(family.grammar, degrees[rows].astype(float)).all()
     for seed in range(3):
-        batch = train.draw_batch({"humanoid": shown}, np.random.default_rng(seed), 8, 32, grammars)
-        frames, texts, truth, same = batch
-        assert len(frames) == 8 and len(texts) == 32 == truth.shape[1] == same.shape[1]
-        for text in texts:
-            assert not held_out.holds(
-                text, ["lotus", "splits", "meditating", *grammars["humanoid"].held_wordings]
-            )
-    assert splits.kept("ant", np.zeros((3, 2))).all(), "a world without a grammar here keeps all"
+        batch = draw_batch([family], [1.0], np.random.default_rng(seed), 8, 32)
+        assert len(batch.frames) == 8 and len(batch.texts) == 32 == batch.truth.shape[1]
+        for text in batch.texts:
+            assert not held_out.holds(text, ["lotus", "splits", "meditating", *family.grammar.held_wordings])
+    assert splits.kept("unknown", np.zeros((3, 2))).all(), "a world without a grammar keeps all"
 
 
 def test_the_data_card_shows_what_the_script_prints() -> None:

@@ -23,9 +23,9 @@ class Batch:
     frames: UInt8[np.ndarray, "frames side side 3"]
     texts: list[str]
     truth: Float[np.ndarray, "frames texts"]
-    """0..1; below 0 where the frame shows nothing."""
+    """0..1; below 0 where the frame shows nothing or the words are in disorder."""
     same: Float[np.ndarray, "frames texts"]
-    """1 where frame and sentence are of one family, or the frame shows nothing; else 0."""
+    """1 where frame and sentence are of one family, the frame shows nothing or the words are in disorder; else 0."""
     blocks: dict[str, tuple[slice, slice]]
     """Rows and columns of each family."""
 
@@ -55,9 +55,13 @@ def draw_batch(
     captions: int,
     fits: Fits = lambda text: True,
     empty: float = 0.0,
+    jumbled: float = 0.0,
     held_out: bool = False,
 ) -> Batch:
-    """Draw `frames` frames, of which the share `empty` shows nothing, and sentences to judge them by."""
+    """Draw `frames` frames, of which the share `empty` shows nothing, and sentences to judge them by.
+
+    Of the sentences the share `jumbled` has its words in disorder.
+    """
     drawn = [f.frames(rng, n, held_out) for f, n in zip(families, split_counts(frames, shares), strict=True)]
     texts: list[str] = []
     said, blocks, row = [], {}, 0
@@ -76,7 +80,23 @@ def draw_batch(
         where = rng.choice(row, round(empty * row), replace=False)
         all_frames[where] = nothings(rng, all_frames[where])
         truth[where], same[where] = -1.0, 1.0
+    if jumbled:
+        for column in rng.choice(len(texts), round(jumbled * len(texts)), replace=False):
+            words = jumble(rng, texts[column])
+            if fits(words) and words not in texts:
+                texts[column] = words
+                truth[:, column], same[:, column] = -1.0, 1.0
     return Batch(all_frames, texts, truth, same, blocks)
+
+
+def jumble(rng: np.random.Generator, text: str) -> str:
+    """Return the words of a text in another order, if it has two that differ; marks stay with their words."""
+    words = text.split()
+    for _ in range(10):
+        found = [words[i] for i in rng.permutation(len(words))]
+        if found != words:
+            break
+    return " ".join(found)
 
 
 def nothings(
@@ -153,6 +173,7 @@ class BatchMaker:
     frames: int
     captions: int
     nothings: float
+    jumbles: float
     seed: int
     augment: bool
     mean: Sequence[float]
@@ -166,7 +187,14 @@ class BatchMaker:
         rng = np.random.default_rng([self.seed, step])
         noise = torch.Generator().manual_seed(self.seed * 1_000_003 + step) if self.augment else None
         drawn = draw_batch(
-            self.families, self.shares, rng, self.frames, self.captions, self.fits, self.nothings
+            self.families,
+            self.shares,
+            rng,
+            self.frames,
+            self.captions,
+            self.fits,
+            self.nothings,
+            self.jumbles,
         )
         return self.inputs(drawn, noise)
 

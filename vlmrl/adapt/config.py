@@ -57,7 +57,9 @@ class LabelConfig:
     ceiling: float = 0.97
     """The label of truth 1; within, the label is straight in the truth."""
     nothing: float = 0.003
-    """The label of every sentence on a frame that shows nothing at all."""
+    """The label of every sentence on a frame that shows nothing at all, and of every frame for jumbled words."""
+    foreign: float = 0.03
+    """The label of a frame and a sentence that come from two sources."""
     truth_weight: float = 2.0
     """A pair weighs 1 + this times its truth: true pairs are few."""
     foreign_weight: float = 0.25
@@ -104,6 +106,8 @@ class AdaptConfig:
     """Upper bound of the similarity's scale."""
     nothings: float = 0.047
     """Share of frames that show nothing: blank, noise, blurs, shuffled tiles."""
+    jumbles: float = 0.0
+    """Share of sentences whose words are put out of order; they are true of no frame."""
     augment: bool = True
     """Shift, brighten, tint and roughen some frames."""
     labels: LabelConfig = field(default_factory=LabelConfig)
@@ -156,7 +160,7 @@ def _check(config: AdaptConfig) -> None:
     }  # fmt: skip
     for name, low in at_least.items():
         _in_range(config, name, low, float("inf"), f"{low} or more")
-    for name in ("nothings", "held_out"):
+    for name in ("nothings", "jumbles", "held_out"):
         _in_range(config, name, 0.0, 0.5, "a share from 0 to 0.5")
     _in_range(config, "beta2", 0.0, 0.999999, "a number from 0 to below 1")
     for name in ("clip_norm", "max_logit_scale", "cache_gib"):

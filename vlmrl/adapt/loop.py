@@ -136,8 +136,8 @@ class _Work:
             families = open_families(config, size, folder.path / CACHE, tokens.check)
         shares = family_shares(families, dict(config.shares))
         self.maker = BatchMaker(
-            families, shares, config.batch, config.captions, config.nothings, config.seed, config.augment,
-            preprocess["mean"], preprocess["std"], tokens, tokens.fits,
+            families, shares, config.batch, config.captions, config.nothings, config.jumbles, config.seed,
+            config.augment, preprocess["mean"], preprocess["std"], tokens, tokens.fits,
         )  # fmt: skip
         self.held_out = self.maker.make_held_out(config.validation_frames)
         with torch.random.fork_rng(devices=[]):

@@ -10,9 +10,14 @@ from torch import Tensor
 from vlmrl.adapt.config import LabelConfig
 
 
-def pair_labels(truth: Float[Tensor, "frames texts"], config: LabelConfig) -> Float[Tensor, "frames texts"]:
-    """Return the labels of pairs by their truth, 0..1; a truth below 0 marks a frame that shows nothing."""
-    label = config.floor + (config.ceiling - config.floor) * truth
+def pair_labels(
+    truth: Float[Tensor, "frames texts"], same: Float[Tensor, "frames texts"], config: LabelConfig
+) -> Float[Tensor, "frames texts"]:
+    """Return the labels of pairs by their truth, 0..1; below 0 it marks a frame of nothing, or words in disorder.
+
+    `same` is 1 where frame and sentence are of one family, else 0.
+    """
+    label = torch.where(same > 0, config.floor + (config.ceiling - config.floor) * truth, config.foreign)
     return torch.where(truth < 0, config.nothing, label)
 
 
@@ -40,5 +45,5 @@ def soft_sigmoid_loss(
     with equal captions counted as one); weights; the mean over pairs and not the sum over them for each frame.
     """
     weight = pair_weights(truth, same, config)
-    each = F.binary_cross_entropy_with_logits(logits, pair_labels(truth, config), reduction="none")
+    each = F.binary_cross_entropy_with_logits(logits, pair_labels(truth, same, config), reduction="none")
     return (each * weight).sum() / (weight.sum() if total is None else total)

@@ -181,7 +181,7 @@ def calibrate_bias(model: Any, inputs: Inputs, labels: LabelConfig, half: torch.
     frames = encode_frames(model, inputs.images.to(device), half)
     cosine = float((frames @ words.T).mean())
     weight = pair_weights(inputs.truth, inputs.same, labels)
-    label = float((pair_labels(inputs.truth, labels) * weight).sum() / weight.sum())
+    label = float((pair_labels(inputs.truth, inputs.same, labels) * weight).sum() / weight.sum())
     model.logit_bias.fill_(math.log(label / (1 - label)) - float(model.logit_scale.exp().mean()) * cosine)
 
 

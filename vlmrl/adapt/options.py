@@ -73,6 +73,8 @@ class AdaptOptions:
     """Labels 0 and 1 as they are, in place of 0.03 and 0.97."""
     nothings: float = AdaptConfig.nothings
     """Share of frames that show nothing, which no sentence is true of."""
+    jumbles: float = AdaptConfig.jumbles
+    """Share of sentences whose words are put in disorder, which are true of no frame."""
     long_captions: Literal["refuse", "cut"] = AdaptConfig.long_captions
     """What is done with captions over the context length."""
     held_out: float = AdaptConfig.held_out
@@ -114,7 +116,11 @@ class AdaptOptions:
         sources += [VideoSource(folder, self.fps) for folder in self.videos]
         names = {field.name for field in dataclasses.fields(AdaptConfig)}
         same: dict[str, Any] = {n: getattr(self, n) for n in vars(self) if n in names}
-        labels = LabelConfig(floor=0.0, ceiling=1.0, nothing=0.0) if self.hard_labels else LabelConfig()
+        labels = (
+            LabelConfig(floor=0.0, ceiling=1.0, nothing=0.0, foreign=0.0)
+            if self.hard_labels
+            else LabelConfig()
+        )
         shares = tuple(map(_parse_share, self.share))
         made = {"sources": tuple(sources), "shares": shares, "labels": labels, "augment": not self.no_augment}
         config = AdaptConfig(**{**same, **made})
