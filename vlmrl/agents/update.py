@@ -109,7 +109,8 @@ def ppo_loss(
 
 def no_evidence() -> Evidence:
     """Return the evidence before the first rollout; its numbers have a type of their own, or JAX compiles twice."""
-    return Evidence(*(jnp.full((), end, jnp.float32) for end in (jnp.inf, -jnp.inf)), jnp.zeros((), bool))
+    low, high = (jnp.full((), end, jnp.float32) for end in (jnp.inf, -jnp.inf))
+    return Evidence(low, high, jnp.zeros((), bool))
 
 
 def gather(
