@@ -164,27 +164,28 @@ def bootstrap_interval(numbers: list[float], draws: int = 10_000) -> tuple[float
     return float(low), float(high)
 
 
-def print_table(rows: list[dict[str, Any]]) -> None:
-    """Print mean return, interval and training time of both agents on each task, and the difference."""
-    head = f"{'task':26} {'agent':18} {'seeds':>5} {'steps':>8} {'return':>9} {'95% interval':>20}"
-    print(f"{head} {'train s':>8}")
+def table(rows: list[dict[str, Any]]) -> str:
+    """Return mean return, interval and training time of both agents on each task, and the difference, as Markdown."""
+    lines = ["| task | steps | seeds | agent | return | 95% interval | training, s |", "|" + "---|" * 7]
     for task in dict.fromkeys(row["task"] for row in rows):
-        returns: dict[str, list[float]] = {}
+        means: dict[str, np.ndarray] = {}
         for agent in ("vlmrl", "stable-baselines3"):
             chosen = [row for row in rows if row["task"] == task and row["agent"] == agent]
-            numbers = returns[agent] = [row["return_mean"] for row in chosen]
-            low, high = bootstrap_interval(numbers)
-            seconds, steps = np.mean([row["train_seconds"] for row in chosen]), chosen[0]["steps"]
-            interval = f"[{low:.1f}, {high:.1f}]"
-            line = f"{task:26} {agent:18} {len(chosen):5} {steps:8} {np.mean(numbers):9.1f} {interval:>20}"
-            print(f"{line} {seconds:8.1f}")
-        # Seeds share nothing between the agents, so the two means are resampled independently.
-        ours, theirs = (np.asarray(numbers) for numbers in returns.values())
-        rng = np.random.default_rng(0)
-        draws = [rng.choice(x, (10_000, len(x))).mean(1) for x in (ours, theirs)]
-        low, high = np.percentile(draws[0] - draws[1], [2.5, 97.5])
-        interval = f"[{low:.1f}, {high:.1f}]"
-        print(f"{task:26} {'difference':18} {'':5} {'':8} {ours.mean() - theirs.mean():9.1f} {interval:>20}")
+            if not chosen:
+                continue
+            returns = [row["return_mean"] for row in chosen]
+            low, high = bootstrap_interval(returns)
+            seconds = np.mean([row["train_seconds"] for row in chosen])
+            what = f"| {task} | {chosen[0]['steps']:,} | {len(chosen)} | {agent} "
+            lines.append(f"{what}| {np.mean(returns):.1f} | [{low:.1f}, {high:.1f}] | {seconds:.1f} |")
+            # Seeds share nothing between the agents, so the two means are resampled independently.
+            rng = np.random.default_rng(len(means))
+            means[agent] = rng.choice(np.asarray(returns), (10_000, len(returns))).mean(1)
+        if len(means) == 2:
+            drawn = means["vlmrl"] - means["stable-baselines3"]
+            low, high = np.percentile(drawn, [2.5, 97.5])
+            lines.append(f"| {task} | | | difference | {drawn.mean():.1f} | [{low:.1f}, {high:.1f}] | |")
+    return "\n".join(lines) + "\n"
 
 
 def main(
@@ -242,7 +243,13 @@ def main(
                 rows.append(row)
                 if book is not None:
                     book.add(row)
-    print_table(book.rows if book is not None else rows)
+    shown = table(book.rows if book is not None else rows)
+    print(shown)
+    if out is not None:
+        about_table = (
+            "Both agents, the same hyper-parameters, steps and seeds, true reward; returns over seeds."
+        )
+        out.with_suffix(".md").write_text(f"{about_table}\n\n{shown}")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from experiments import summary
+from experiments.summary import RESULTS
 from vlmrl.checkpoints import replace_file
 from vlmrl.evaluation import evaluate, record_video
 from vlmrl.progress import ProgressPrinter
@@ -27,7 +29,6 @@ from vlmrl.runs import versions
 from vlmrl.runtime import cores
 from vlmrl.training import TrainConfig, load_run, preset, train
 
-RESULTS = Path(__file__).parent / "results"
 CONDITIONS = ("vlm", "state_similarity", "constant", "random_encoder", "swapped_goal")
 """The reward, the ceiling, and three controls that must fail."""
 
@@ -159,5 +160,7 @@ def main(task_name: str, horizons: Sequence[int], claim: str, arguments: Sequenc
             print(f"{task_name}: {condition}, seed {seed}", flush=True)
             book.add(run_one(config, horizons, args.episodes, args.runs / "videos" / f"{out.name}.mp4"))
             args.results.with_suffix(".md").write_text(f"{claim}\n\n{table(book.rows)}")
+            if args.results.parent == RESULTS:
+                summary.write()
     if book.rows:
         print(table(book.rows))

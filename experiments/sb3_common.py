@@ -25,6 +25,7 @@ import gymnasium
 import numpy as np
 from PIL import Image
 
+from experiments import summary
 from experiments.common import RESULTS, Book, provenance
 from vlmrl.runtime import limit_threads, without_display
 
@@ -239,6 +240,8 @@ def main(setting: Setting) -> None:
         for seed in args.seeds:
             if not book.has(condition=condition, seed=seed):
                 book.add(run(setting, condition, seed, args.encoder))
+                if args.results.parent == RESULTS:
+                    summary.write()
             record = next(r for r in book.rows if (r["condition"], r["seed"]) == (condition, seed))
             print(json.dumps(record) if args.json else line(record), flush=True)
 

@@ -9,11 +9,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from experiments.common import RESULTS
+from vlmrl.checkpoints import replace_file
+
+RESULTS = Path(__file__).parent / "results"
 
 README = RESULTS.parents[1] / "README.md"
 BEGIN, END = "<!-- results: python -m experiments.summary -->", "<!-- end of results -->"
@@ -83,17 +86,28 @@ def table() -> str:
     return "\n".join(lines)
 
 
+def renewed(text: str) -> str:
+    """Return the README's text with the table of today's results."""
+    before, rest = text.split(BEGIN)
+    _, after = rest.split(END)
+    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
+
+
+def write() -> None:
+    """Rewrite the README's block; the experiments call it after each row, so that the two never differ."""
+    replace_file(README, renewed(README.read_text()).encode())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     args = parser.parse_args()
     text = README.read_text()
-    before, rest = text.split(BEGIN)
-    _, after = rest.split(END)
-    new = f"{before}{BEGIN}\n{table()}\n{END}{after}"
     if args.check:
-        sys.exit(0 if new == text else "README.md: its results table is not that of experiments/results")
-    README.write_text(new)
+        sys.exit(
+            0 if renewed(text) == text else "README.md: its results table is not that of experiments/results"
+        )
+    write()
     print(table())
 
 

@@ -13,7 +13,7 @@ import pytest
 from scipy import stats as reference
 
 from vlmrl.agents import PPO, NonFiniteError, PPOConfig, Rollout, sb3_defaults
-from vlmrl.agents.update import gather, no_evidence
+from vlmrl.agents.update import gather, no_evidence, ppo_update
 from vlmrl.errors import UsageError
 
 N, T, HORIZON = 16, 16, 5
@@ -94,6 +94,12 @@ def test_learns_in_a_few_updates(kind):
         assert (actions == CHOICES.start + (obs[:, 0] > 0)).mean() >= 0.9
     else:
         assert np.square(actions[:, 0] - 0.5 * obs[:, 0]).mean() < 0.01  # 0.083 for always 0
+
+
+def test_the_update_is_compiled_once():
+    ppo_update.clear_cache()
+    train(make(), 3, Follow(False))
+    assert ppo_update._cache_size() == 1
 
 
 def test_actions_fit_the_space_and_log_probs_are_of_the_raw_ones():

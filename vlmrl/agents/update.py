@@ -108,8 +108,9 @@ def ppo_loss(
 
 
 def no_evidence() -> Evidence:
-    """Return the evidence before the first rollout."""
-    return Evidence(jnp.array(jnp.inf), jnp.array(-jnp.inf), jnp.array(False))
+    """Return the evidence before the first rollout; its numbers have a type of their own, or JAX compiles twice."""
+    low, high = (jnp.full((), end, jnp.float32) for end in (jnp.inf, -jnp.inf))
+    return Evidence(low, high, jnp.zeros((), bool))
 
 
 def gather(
