@@ -95,7 +95,13 @@ def test_the_rates_hold_when_measured_again(encoder) -> None:
     from experiments.embedded import words as making
 
     check, rng = encoder.words, np.random.default_rng(99)
-    fresh = making.draw(making.splits.GRAMMARS, rng, 200, "held_out", making.trained_word(encoder))
+    fresh = making.draw(
+        making.splits.grammars(*making.splits.read(EMBEDDED)),
+        rng,
+        200,
+        "held_out",
+        making.trained_word(encoder),
+    )
     telling = [word for word in check.counts if word.isalpha()]
     kinds = {"left out of training": fresh, "foreign": making.FOREIGN.read_text().splitlines(),
              "known words at random": making.salad(telling, rng, 200)}  # fmt: skip

@@ -95,7 +95,7 @@ class ArrayStore:
             raise usage_error(
                 "frames", got, "some to train on and some held out", "draw more, or leave less out"
             )
-        return ArrayStore(self.name, self.frames, self.known, *parts, size=self.size)
+        return ArrayStore(self.name, self.frames, self.known, parts[0], parts[1], self.size)
 
     def rows(self, held_out: bool) -> np.ndarray:
         """Return the rows that are never trained on, or those that are."""
