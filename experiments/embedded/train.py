@@ -19,6 +19,7 @@ from experiments.embedded import splits
 from experiments.embedded.config import CONFIG
 from vlmrl import adapt
 from vlmrl.adapt import AdaptConfig, StoredSource
+from vlmrl.adapt.config import LabelConfig
 from vlmrl.adapt.loop import AdaptProgress, AdaptResult, adapt_line
 from vlmrl.adapt.pairs import Family
 from vlmrl.adapt.stored import open_stored
@@ -34,9 +35,9 @@ SHARES = {
 def recipe(data: Path, out: Path, start: str, **changes: object) -> AdaptConfig:
     """Return how the embedded encoder is trained; `changes` are fields of `AdaptConfig`."""
     settings: dict = {
-        "steps": 30_000, "batch": 256, "captions": 96, "lr": 2e-3, "max_logit_scale": 40.0, "held_out": 0.02,
+        "steps": 26_000, "batch": 256, "captions": 96, "lr": 2e-3, "max_logit_scale": 40.0, "held_out": 0.02,
         "validate_every": 1000, "export": "latest", "long_captions": "refuse", "precision": "bfloat16",
-        "device": "cpu", "shares": tuple(SHARES.items()),
+        "device": "cpu", "shares": tuple(SHARES.items()), "jumbles": 0.04, "labels": LabelConfig(foreign=0.005),
     }  # fmt: skip
     return AdaptConfig(out, (StoredSource(data, tuple(SHARES)),), start, **{**settings, **changes})
 
@@ -94,7 +95,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("data/embedded"))
     parser.add_argument("--out", type=Path, default=Path("data/embedded/model"))
-    parser.add_argument("--steps", type=int, default=30_000)
+    parser.add_argument("--steps", type=int, default=26_000)
     parser.add_argument(
         "--minutes", type=float, default=0.0, help="stop (with the schedule done) after so long; 0: by steps"
     )
