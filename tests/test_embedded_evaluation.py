@@ -251,7 +251,7 @@ def test_data_draws_no_state_that_shows_what_is_left_out(
         states = rules.sample_states(rng, 150)
         return np.zeros((150, 64, 64, 3), np.uint8), rules.fact_degrees(states)
 
-    monkeypatch.setattr(data, "sources", lambda which, scale: [("humanoid-own", make)])
+    monkeypatch.setattr(data, "sources", lambda which, scale, worlds: [("humanoid-own", make)])
     monkeypatch.setattr(sys, "argv", ["data", "--out", str(tmp_path), "--leave-out", "kneeling"])
     data.main()
     degrees = np.load(tmp_path / "humanoid-own.degrees.npy")

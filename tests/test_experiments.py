@@ -84,7 +84,7 @@ def test_the_encoders_data_and_training_run_at_a_small_scale(
     from experiments.embedded import data, train
     from vlmrl.encoders import load_encoder
 
-    monkeypatch.setattr(data, "sources", lambda which, scale: [
+    monkeypatch.setattr(data, "sources", lambda which, scale, worlds: [
         ("cartpole-own", data.world_source(data.CartPole(), 70)),
         ("mountain_car-gymnasium", data.stock.gymnasium_mountain_car(64)),
         ("humanoid-varied", data.world_source(data.Humanoid(), 64, variants=2)),

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -66,10 +66,11 @@ DRAWS_ITSELF = {
 GYMNASIUM_LOOKS = 13
 
 
-def sources(which: str, scale: float) -> Iterator[tuple[str, Maker]]:
+def sources(which: str, scale: float, worlds: Sequence[str] = tuple(WORLDS)) -> Iterator[tuple[str, Maker]]:
     """Yield (name, maker) of every source; the name's first word is the world."""
     n = lambda count: max(64, int(count * scale))  # noqa: E731
-    for world, make in WORLDS.items():
+    for world in worlds:
+        make = WORLDS[world]
         own, stock_gl, itself = GL[world]
         if which == "gl":
             yield f"{world}-gl", world_source(make(), n(own), renderer_name="gl")
@@ -93,6 +94,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("data/embedded"))
     parser.add_argument("--only", choices=("warp", "gl"), default="warp")
     parser.add_argument("--scale", type=float, default=1.0, help="share of the full number of frames")
+    parser.add_argument("--worlds", nargs="+", default=list(WORLDS), choices=list(WORLDS), metavar="WORLD")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--leave-out", nargs="+", default=[], metavar="POSE", help="draw no state that shows these poses"
@@ -100,7 +102,7 @@ def main() -> None:
     args = parser.parse_args()
     splits.grammars(args.leave_out)
     args.out.mkdir(parents=True, exist_ok=True)
-    for name, make in sources(args.only, args.scale):
+    for name, make in sources(args.only, args.scale, args.worlds):
         path = args.out / f"{name}.frames.npy"
         if path.exists():
             continue

@@ -1,0 +1,130 @@
+"""Make the embedded encoder anew, from nothing to its tables, by one command; what is there already is kept.
+
+    python -m experiments.embedded.make                     # the shipped recipe
+    python -m experiments.embedded.make --quick             # three worlds, few frames, under ten minutes, then preflight
+    python -m experiments.embedded.make --install           # and put the weights into the package
+
+The steps are the scripts beside this one, each of which goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from experiments.embedded.data import WORLDS
+from vlmrl.encoders.sources import EMBEDDED
+
+QUICK_WORLDS = ("cartpole", "mountain_car", "humanoid")
+QUICK_SCALE, QUICK_STEPS = 0.06, 1300
+QUICK_TASKS = ("cartpole", "mountain_car", "humanoid_kneeling")
+"""Their preflight is what a quick encoder must pass."""
+SHIPPED = ("open_clip_config.json", "open_clip_model.safetensors", "splits.json", "words.json")
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command and what it is for."""
+
+    about: str
+    module: str
+    arguments: tuple[str, ...]
+    env: dict[str, str] = field(default_factory=dict)
+    needed: bool = True
+    """False: what is made without it is weaker, and said to be."""
+
+
+def steps(out: Path, quick: bool) -> list[Step]:
+    """Return the commands that fill `out` with frames and make `out/model` of them."""
+    model, folder = out / "model", ("--out", str(out))
+    few = ("--scale", str(QUICK_SCALE), "--worlds", *QUICK_WORLDS) if quick else ()
+    others = [world for world in WORLDS if world not in QUICK_WORLDS]
+    short = ("--steps", str(QUICK_STEPS), "--without", *others) if quick else ()
+    gl = {"MUJOCO_GL": os.environ.get("MUJOCO_GL", "egl")}
+    found = [
+        Step("frames by the ray tracer", "data", (*folder, *few)),
+        Step("frames by GL", "data", (*folder, "--only", "gl", *few), gl, needed=False),
+        Step("training", "train", ("--data", str(out), "--out", str(model), *short)),
+        Step("the check of words", "words", ("--dir", str(model)), needed=False),
+    ]
+    if not quick:
+        report = ("--dir", str(model), "--out", str(out / "evaluation.json"))
+        found.append(Step("evaluation", "evaluate", report))
+    return found
+
+
+def run(step: Step) -> None:
+    """Run a step; exit if it fails and is needed."""
+    started = time.time()
+    print(f"== {step.about}", flush=True)
+    command = [sys.executable, "-m", f"experiments.embedded.{step.module}", *step.arguments]
+    code = subprocess.run(command, env={**os.environ, **step.env}).returncode
+    if code and step.needed:
+        sys.exit(f"{step.about}: exit code {code}; mend it and run this again: what is done is kept")
+    word = f"exit code {code}; going on without" if code else "done"
+    print(f"== {step.about}: {word} after {time.time() - started:.0f} s", flush=True)
+
+
+def passes_preflight(model: Path) -> bool:
+    """Tell whether the reward separates goal from other states on the quick tasks, and print what preflight says."""
+    verdicts = []
+    for task in QUICK_TASKS:
+        command = [
+            sys.executable,
+            "-m",
+            "vlmrl",
+            "preflight",
+            task,
+            "--encoder",
+            f"local-dir:{model}",
+            "--json",
+        ]
+        found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        print(f"== preflight {task}: {found['verdict']} - {found['explanation']}", flush=True)
+        verdicts.append(found["verdict"])
+    return set(verdicts) == {"separates"}
+
+
+def install(model: Path) -> None:
+    """Copy what ships into the package: all of it or nothing, and whole files only."""
+    if missing := [name for name in SHIPPED if not (model / name).is_file()]:
+        sys.exit(
+            f"install: got {model} without {missing}; expected all that ships; run this again without --install"
+        )
+    for name in SHIPPED:
+        part = EMBEDDED / f"{name}.part"
+        shutil.copyfile(model / name, part)
+        part.replace(EMBEDDED / name)
+    print(f"installed in {EMBEDDED}; its cards are to be brought up to date by hand")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, help="data/embedded, or data/quick with --quick")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--install", action="store_true")
+    args = parser.parse_args()
+    if args.quick and args.install:
+        parser.error("--install: got it beside --quick; expected the full recipe; leave one of them out")
+    out = args.out or Path("data") / ("quick" if args.quick else "embedded")
+    started = time.time()
+    for step in steps(out, args.quick):
+        run(step)
+    if args.install:
+        install(out / "model")
+    passed = passes_preflight(out / "model") if args.quick else True
+    print(f"== {out / 'model'} after {time.time() - started:.0f} s")
+    sys.exit(0 if passed else 1)
+
+
+if __name__ == "__main__":
+    main()

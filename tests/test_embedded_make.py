@@ -1,0 +1,96 @@
+"""One command makes the embedded encoder: its steps in order, what fails and what may, what is put in place."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from experiments.embedded import data, make
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """Run make.main with arguments; return its exit status."""
+    monkeypatch.setattr(sys, "argv", ["make", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        make.main()
+    return 0 if ended.value.code is None else ended.value.code  # type: ignore[return-value]
+
+
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Commands that would have been run; each ends well, and every preflight separates."""
+    ran: list[list[str]] = []
+
+    def run(command: list[str], **kwargs: Any) -> SimpleNamespace:
+        ran.append(command[2:])
+        return SimpleNamespace(
+            returncode=0, stdout=json.dumps({"verdict": "separates", "explanation": "yes"})
+        )
+
+    monkeypatch.setattr(subprocess, "run", run)
+    return ran
+
+
+def test_the_whole_recipe_is_its_steps_in_order(monkeypatch, commands, tmp_path: Path) -> None:
+    assert call(monkeypatch, "--out", str(tmp_path)) == 0
+    assert [c[0].rpartition(".")[2] for c in commands] == ["data", "data", "train", "words", "evaluate"]
+    assert "gl" in commands[1] and not any("--scale" in c or "--without" in c for c in commands)
+
+
+def test_quick_is_small_and_must_pass_preflight(monkeypatch, commands, tmp_path: Path) -> None:
+    assert call(monkeypatch, "--quick", "--out", str(tmp_path)) == 0
+    assert [c[1] for c in commands[-3:]] == ["preflight"] * 3
+    assert [c[2] for c in commands[-3:]] == list(make.QUICK_TASKS)
+    drawn = commands[0][commands[0].index("--worlds") + 1 :]
+    left = commands[2][commands[2].index("--without") + 1 :]
+    assert sorted([*drawn, *left]) == sorted(data.WORLDS)
+    monkeypatch.setattr(make, "passes_preflight", lambda model: False)
+    assert call(monkeypatch, "--quick", "--out", str(tmp_path)) == 1
+
+
+def test_a_step_that_fails_stops_it_unless_it_can_be_done_without(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(subprocess, "run", lambda *a, **k: SimpleNamespace(returncode=3))
+    make.run(make.Step("frames by GL", "data", (), needed=False))
+    assert "exit code 3; going on without" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="training: exit code 3; mend it and run this again"):
+        make.run(make.Step("training", "train", ()))
+
+
+def test_a_verdict_other_than_separates_fails(monkeypatch, tmp_path: Path) -> None:
+    told = iter(["separates", "weak", "separates"])
+    monkeypatch.setattr(subprocess, "run", lambda *a, **k: SimpleNamespace(
+        stdout=json.dumps({"verdict": next(told), "explanation": ""})))  # fmt: skip
+    assert not make.passes_preflight(tmp_path)
+
+
+def test_install_puts_whole_files_into_the_package(monkeypatch, tmp_path: Path) -> None:
+    model, package = tmp_path / "model", tmp_path / "package"
+    for folder in (model, package):
+        folder.mkdir()
+    for name in make.SHIPPED:
+        (model / name).write_text(f"new {name}")
+        (package / name).write_text("old")
+    monkeypatch.setattr(make, "EMBEDDED", package)
+    make.install(model)
+    assert {p.name: p.read_text() for p in package.iterdir()} == {n: f"new {n}" for n in make.SHIPPED}
+    (model / make.SHIPPED[-1]).unlink()
+    (model / make.SHIPPED[0]).write_text("newer")
+    with pytest.raises(SystemExit, match="install: got"):
+        make.install(model)
+    assert (package / make.SHIPPED[0]).read_text() != "newer"
+
+
+def test_quick_weights_are_not_installed(monkeypatch, commands) -> None:
+    assert call(monkeypatch, "--quick", "--install") == 2 and not commands
+
+
+def test_worlds_to_draw_can_be_chosen() -> None:
+    names = [name for which in ("warp", "gl") for name, _ in data.sources(which, 0.01, ["reacher", "ant"])]
+    assert {name.split("-")[0] for name in names} == {"reacher", "ant"}
+    assert len({name.split("-")[0] for name, _ in data.sources("warp", 0.01)}) == len(data.WORLDS)
