@@ -35,7 +35,7 @@ SHARES = {
 def recipe(data: Path, out: Path, start: str, **changes: object) -> AdaptConfig:
     """Return how the embedded encoder is trained; `changes` are fields of `AdaptConfig`."""
     settings: dict = {
-        "steps": 26_000, "batch": 256, "captions": 96, "lr": 2e-3, "max_logit_scale": 40.0, "held_out": 0.02,
+        "steps": 20_000, "batch": 256, "captions": 80, "lr": 2e-3, "max_logit_scale": 40.0, "held_out": 0.02,
         "validate_every": 1000, "export": "latest", "long_captions": "refuse", "precision": "bfloat16",
         "device": "cpu", "shares": tuple(SHARES.items()), "jumbles": 0.04, "labels": LabelConfig(foreign=0.005),
     }  # fmt: skip
@@ -95,12 +95,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("data/embedded"))
     parser.add_argument("--out", type=Path, default=Path("data/embedded/model"))
-    parser.add_argument("--steps", type=int, default=26_000)
+    parser.add_argument("--steps", type=int, default=20_000)
     parser.add_argument(
         "--minutes", type=float, default=0.0, help="stop (with the schedule done) after so long; 0: by steps"
     )
     parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--captions", type=int, default=96)
+    parser.add_argument("--captions", type=int, default=80)
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
