@@ -22,6 +22,7 @@ ORDER = [
     "adapt.config", "adapt.pairs", "adapt.cache", "adapt.stored", "adapt.worlds", "adapt.captions", "adapt.videos",
     "adapt.families", "adapt.tokens", "adapt.batches", "adapt.loss", "adapt.lora", "adapt.model", "adapt.validation",
     "adapt.folder", "adapt.training", "adapt.loop", "adapt.options", "adapt",
+    "preferences.protocol", "preferences",
     "doctor", "task_options", "commands", "cli", "__main__",
 ]  # fmt: skip
 """Modules of `vlmrl` in the order data flows through them: each may import only those above it."""
