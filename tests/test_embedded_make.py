@@ -39,7 +39,14 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
 def test_the_whole_recipe_is_its_steps_in_order(monkeypatch, commands, tmp_path: Path) -> None:
     assert call(monkeypatch, "--out", str(tmp_path)) == 0
-    assert [c[0].rpartition(".")[2] for c in commands] == ["data", "data", "train", "words", "evaluate"]
+    assert [c[0].rpartition(".")[2] for c in commands] == [
+        "data",
+        "data",
+        "train",
+        "card",
+        "words",
+        "evaluate",
+    ]
     assert "gl" in commands[1] and not any("--scale" in c or "--without" in c for c in commands)
 
 
@@ -84,6 +91,14 @@ def test_install_puts_whole_files_into_the_package(monkeypatch, tmp_path: Path) 
     with pytest.raises(SystemExit, match="install: got"):
         make.install(model)
     assert (package / make.SHIPPED[0]).read_text() != "newer"
+
+
+def test_what_ships_is_evaluated_where_it_lies(monkeypatch, commands, tmp_path: Path) -> None:
+    installed: list[Path] = []
+    monkeypatch.setattr(make, "install", installed.append)
+    assert call(monkeypatch, "--install", "--out", str(tmp_path)) == 0
+    assert installed == [tmp_path / "model"]
+    assert commands[-2:] == [["experiments.embedded.evaluate"], ["experiments.embedded.card"]]
 
 
 def test_quick_weights_are_not_installed(monkeypatch, commands) -> None:

@@ -26,7 +26,7 @@ QUICK_WORLDS = ("cartpole", "mountain_car", "humanoid")
 QUICK_SCALE, QUICK_STEPS = 0.06, 1300
 QUICK_TASKS = ("cartpole", "mountain_car", "humanoid_kneeling")
 """Their preflight is what a quick encoder must pass."""
-SHIPPED = ("open_clip_config.json", "open_clip_model.safetensors", "splits.json", "words.json")
+SHIPPED = ("open_clip_config.json", "open_clip_model.safetensors", "splits.json", "words.json", "recipe.json")
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Step:
     """False: what is made without it is weaker, and said to be."""
 
 
-def steps(out: Path, quick: bool) -> list[Step]:
-    """Return the commands that fill `out` with frames and make `out/model` of them."""
+def steps(out: Path, quick: bool, installed: bool = False) -> list[Step]:
+    """Return the commands that fill `out` with frames and make `out/model` of them; with its evaluation, unless it ships."""
     model, folder = out / "model", ("--out", str(out))
     few = ("--scale", str(QUICK_SCALE), "--worlds", *QUICK_WORLDS) if quick else ()
     others = [world for world in WORLDS if world not in QUICK_WORLDS]
@@ -52,9 +52,10 @@ def steps(out: Path, quick: bool) -> list[Step]:
         Step("frames by the ray tracer", "data", (*folder, *few)),
         Step("frames by GL", "data", (*folder, "--only", "gl", *few), gl, needed=False),
         Step("training", "train", ("--data", str(out), "--out", str(model), *short)),
+        Step("what it was made of", "card", ("--record", str(model))),
         Step("the check of words", "words", ("--dir", str(model)), needed=False),
     ]
-    if not quick:
+    if not quick and not installed:
         report = ("--dir", str(model), "--out", str(out / "evaluation.json"))
         found.append(Step("evaluation", "evaluate", report))
     return found
@@ -102,7 +103,7 @@ def install(model: Path) -> None:
         part = EMBEDDED / f"{name}.part"
         shutil.copyfile(model / name, part)
         part.replace(EMBEDDED / name)
-    print(f"installed in {EMBEDDED}; its cards are to be brought up to date by hand")
+    print(f"installed in {EMBEDDED}")
 
 
 def main() -> None:
@@ -117,10 +118,12 @@ def main() -> None:
         parser.error("--install: got it beside --quick; expected the full recipe; leave one of them out")
     out = args.out or Path("data") / ("quick" if args.quick else "embedded")
     started = time.time()
-    for step in steps(out, args.quick):
+    for step in steps(out, args.quick, args.install):
         run(step)
     if args.install:
         install(out / "model")
+        run(Step("evaluation of what ships", "evaluate", ()))
+        run(Step("the model card", "card", ()))
     passed = passes_preflight(out / "model") if args.quick else True
     print(f"== {out / 'model'} after {time.time() - started:.0f} s")
     sys.exit(0 if passed else 1)

@@ -1,0 +1,113 @@
+"""Keep the model card's figures those of the weights: what they were made of, and what the evaluation measured.
+
+python -m experiments.embedded.card --record data/embedded/model    # writes recipe.json beside weights just trained
+python -m experiments.embedded.card                                 # rewrites the card's blocks
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from experiments.common import RESULTS, provenance
+from vlmrl.checkpoints import replace_file
+from vlmrl.encoders.sources import EMBEDDED
+
+CARD, RECIPE, TABLES = EMBEDDED / "MODEL_CARD.md", "recipe.json", RESULTS / "embedded_encoder.md"
+SETTINGS = (
+    "steps", "minutes", "batch", "captions", "lr", "warmup", "weight_decay", "beta2", "clip_norm", "max_logit_scale",
+    "nothings", "jumbles", "augment", "labels", "held_out", "precision", "weights", "device", "seed",
+)  # fmt: skip
+"""What is kept of a training's configuration; paths are not."""
+KINDS = {
+    "own": "own looks, ray tracer", "own96": "own looks, ray tracer", "varied": "other looks, ray tracer",
+    "gl": "own looks, GL", "stock": "Gymnasium's body, ray tracer", "stock-gl": "Gymnasium's body, GL",
+    "gymnasium": "Gymnasium's own renderer",
+}  # fmt: skip
+"""Source, by the end of its name -> what drew it."""
+
+
+def recipe(model: Path) -> dict[str, Any]:
+    """Return what weights were made of, from the adapt.json beside them; without any path."""
+    made = json.loads((model / "adapt.json").read_text())
+    sources = {row["source"]: [row["frames"], row["held_out"]] for row in made["data"]}
+    shares = {row["family"]: round(row["share"], 4) for row in made["data"]}
+    return {
+        "commit": made["git"]["sha"], "steps": made["step"], "seconds": round(made["seconds"]),
+        "config": {name: made["config"][name] for name in SETTINGS}, "shares": shares, "frames": sources,
+        "validation": {k: round(v, 4) for k, v in made["validation"].items() if k in ("loss", "auc", "top1")},
+        "hardware": provenance()["hardware"], "versions": {k: made["versions"][k] for k in ("python", "torch")},
+    }  # fmt: skip
+
+
+def frames_table(frames: dict[str, list[int]]) -> str:
+    """Return how many frames of each world were trained on, by what drew them, as Markdown."""
+    counts: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for source, (trained, _) in frames.items():
+        world, _, kind = source.partition("-")
+        counts[world][KINDS[kind]] += trained
+    kinds = list(dict.fromkeys(KINDS.values()))
+    lines = ["| world | " + " | ".join(kinds) + " | all |", "|" + "---|" * (len(kinds) + 2)]
+    for world, found in counts.items():
+        cells = [f"{found[kind]:,}" if found[kind] else "–" for kind in kinds]
+        lines.append(f"| {world} | " + " | ".join(cells) + f" | {sum(found.values()):,} |")
+    return "\n".join(lines)
+
+
+def made_of(found: dict[str, Any]) -> str:
+    """Return the card's block on how the weights were made, as Markdown."""
+    config, hardware = found["config"], found["hardware"]
+    where = hardware["gpu"] or f"{hardware['cores']} CPU cores ({hardware['cpu']})"
+    total = sum(trained for trained, _ in found["frames"].values())
+    kept = sum(held_out for _, held_out in found["frames"].values())
+    rows = [
+        ("frames", f"{total:,} to train on, {kept:,} held out for validation"),
+        ("batch", f"{config['batch']} frames, each judged by {config['captions']} sentences"),
+        ("shows nothing", f"{config['nothings']:.1%} of the frames (blank, noise, tiles out of place)"),
+        ("words in disorder", f"{config['jumbles']:.1%} of the sentences"),
+        ("labels", ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in config["labels"].items())),
+        ("optimiser", f"AdamW, rate {config['lr']:g} after {config['warmup']} steps of warm-up, cosine to 2% of it; "
+                      f"weight decay {config['weight_decay']:g}, beta2 {config['beta2']:g}, gradients clipped at {config['clip_norm']:g}"),
+        ("length", f"{found['steps']:,} steps, {found['seconds'] / 60:.0f} minutes, seed {config['seed']}, {config['precision']}"),
+        ("hardware", where),
+        ("commit", f"`{found['commit'][:7]}`, torch {found['versions']['torch']}"),
+    ]  # fmt: skip
+    lines = ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)]
+    return "\n".join(lines) + "\n\n" + frames_table(found["frames"])
+
+
+def blocks() -> dict[str, str]:
+    """Return the text of each of the card's blocks, by name."""
+    return {
+        "recipe": made_of(json.loads((EMBEDDED / RECIPE).read_text())),
+        "evaluation": TABLES.read_text().strip(),
+    }
+
+
+def renewed(text: str) -> str:
+    """Return the card's text with its blocks written anew."""
+    for name, block in blocks().items():
+        begin, end = f"<!-- {name}: python -m experiments.embedded.card -->", f"<!-- end of {name} -->"
+        before, rest = text.split(begin)
+        _, after = rest.split(end)
+        text = f"{before}{begin}\n{block}\n{end}{after}"
+    return text
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--record", type=Path, metavar="MODEL", help="write recipe.json into this folder")
+    args = parser.parse_args()
+    if args.record is not None:
+        replace_file(args.record / RECIPE, (json.dumps(recipe(args.record), indent=1) + "\n").encode())
+    else:
+        replace_file(CARD, renewed(CARD.read_text()).encode())
+
+
+if __name__ == "__main__":
+    main()
