@@ -29,6 +29,14 @@ STOCK: dict[str, tuple[str, str, tuple[float, float, float], float, float]] = {
     "Reacher": ("Reacher-v5", "reacher.xml", (0.0, 0.0, 0.01), 1.24, 45.0),
 }
 """World -> Gymnasium's id and file, and its default camera: what it looks at, metres; its distance; degrees down."""
+DRAWS_ITSELF = {
+    "CartPole": "CartPole-v1",
+    "MountainCar": "MountainCarContinuous-v0",
+    "Pendulum": "Pendulum-v1",
+}
+"""World -> Gymnasium's id, where it draws without GL."""
+CARTPOLE_REACH = 2.4
+"""The end of Gymnasium's rail, metres."""
 
 
 def gymnasium_cartpole(n: int) -> Maker:
@@ -42,8 +50,8 @@ def gymnasium_cartpole(n: int) -> Maker:
         for state in np.stack([x, 0 * x, angle, 0 * x], axis=1):
             env.state = state
             frames.append(shrink(env.render()[None])[0])
-        seen = ramp(np.abs(x), 2.75, 2.4)[:, None]
-        return np.stack(frames), cartpole_captions.degrees(x, angle, reach=2.4) * seen
+        seen = ramp(np.abs(x), 2.75, CARTPOLE_REACH)[:, None]
+        return np.stack(frames), cartpole_captions.degrees(x, angle, reach=CARTPOLE_REACH) * seen
 
     return make
 
@@ -77,6 +85,30 @@ def gymnasium_pendulum(n: int) -> Maker:
         return np.stack(frames), rules.fact_degrees(states)
 
     return make
+
+
+def gymnasium_frames(rules: WorldRules, states: np.ndarray) -> np.ndarray:
+    """Draw states (B, S) as Gymnasium shows its own environment, uint8 (B, 64, 64, 3).
+
+    By itself where that needs no GL; else its body, floor, sky and camera by the ray tracer.
+    """
+    if rules.name in STOCK:
+        model = compile_spec(stock_spec(rules.name))
+        renderer = make_renderer("warp", model, "gymnasium", (96, 96))
+        try:
+            return shrink(renderer.render(rules.split(states)[0]))
+        finally:
+            renderer.close()
+    env = _env(DRAWS_ITSELF[rules.name])
+    frames = []
+    for qpos, qvel in zip(*rules.split(states), strict=True):
+        if rules.name == "CartPole":
+            env.state = np.array([qpos[0] * CARTPOLE_REACH / cartpole_captions.REACH, 0.0, qpos[1], 0.0])
+        else:
+            env.state = np.array([qpos[0], qvel[0]])
+        frames.append(shrink(env.render()[None])[0])
+    env.close()
+    return np.stack(frames)
 
 
 def stock_spec(world: str) -> mujoco.MjSpec:

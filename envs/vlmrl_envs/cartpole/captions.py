@@ -7,6 +7,8 @@ import numpy as np
 from vlmrl_envs.captions import Fact, Grammar, ramp
 from vlmrl_envs.rules import Caption
 
+REACH = 1.8
+"""The end of the rail, metres."""
 GRAMMAR = Grammar(
     subjects=("a pole", "the pole", "a cart pole with the pole", "a pole on a cart", "the pole of the cart",
               "the pole on the cart", "the pole is", "a pole that is"),
@@ -45,7 +47,7 @@ GRAMMAR = Grammar(
 )  # fmt: skip
 
 
-def degrees(x: np.ndarray, angle: np.ndarray, reach: float = 1.8) -> np.ndarray:
+def degrees(x: np.ndarray, angle: np.ndarray, reach: float = REACH) -> np.ndarray:
     """Return the facts' degrees (B, 8); x (B,) metres with the rail's end at `reach`, angle (B,) radians, 0 up."""
     turn = (angle + np.pi) % (2 * np.pi) - np.pi
     tilt, side = np.abs(turn), np.sin(turn)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from experiments.embedded.drawing import in_looks
+from experiments.embedded.stock import gymnasium_frames
 from experiments.embedded.variation import base_of_looks
 from vlmrl.rewards import GoalBaselineReward
 from vlmrl.tasks import TASKS, Task
@@ -44,7 +45,7 @@ class Drawn:
     frames: np.ndarray
     """Drawn by the world's own camera (B, 64, 64, 3) uint8."""
     embeddings: dict[str, np.ndarray] = field(default_factory=dict)
-    """View -> unit vectors (B, D): own, unseen."""
+    """View -> unit vectors (B, D): own, unseen, and stock, which is how Gymnasium shows its own environment."""
 
     @property
     def any_rules(self) -> WorldRules:
@@ -76,7 +77,7 @@ def rules_of(task: Task) -> WorldRules:
 
 
 def draw(world: str, encoder: Any, count: int, seed: int = SEED) -> Drawn:
-    """Draw `count` random states of a world and up to `RARE` of each goal and held-out composition; embed two views."""
+    """Draw `count` random states of a world and up to `RARE` of each goal and held-out composition; embed three views."""
     tasks = tasks_of(world)
     rules = {task.name: rules_of(task) for task in tasks}
     first = next(iter(rules.values()))
@@ -93,6 +94,7 @@ def draw(world: str, encoder: Any, count: int, seed: int = SEED) -> Drawn:
     found = Drawn(world, tasks, rules, pool[chosen], count, degrees[chosen], frames)
     found.embeddings["own"] = embed(encoder, frames)
     found.embeddings["unseen"] = embed(encoder, unseen(first, found.states, seed))
+    found.embeddings["stock"] = embed(encoder, gymnasium_frames(first, found.states))
     return found
 
 

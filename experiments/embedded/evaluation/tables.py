@@ -128,12 +128,13 @@ def _goals(rows: Sequence[dict[str, Any]]) -> str:
         "AUC",
         "AUC, unseen view",
         "drop",
+        "AUC, Gymnasium's picture",
         "Spearman with truth",
         "Spearman on paths",
     ]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for row in rows:
-        cells = [row["task"], str(row["goals"]), _shown(row["own"]), _shown(row["unseen"]), _shown(row["drop"]),
+        cells = [row["task"], str(row["goals"]), _shown(row["own"]), _shown(row["unseen"]), _shown(row["drop"]), _shown(row["stock"]),
                  f"{row['own_spearman']:.3f}", _shown(row["path"])]  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
     return "### Goals\n\n" + "\n".join(lines)
