@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from experiments.embedded import data, evaluate, splits, train, variation
+from experiments.embedded import data, evaluate, left_out, splits, train, variation
 from experiments.embedded.evaluation import controls, goals, metrics, pictures, tables, words
 from experiments.embedded.evaluation.drawn import Drawn, reward_of, rules_of, tasks_of
 from experiments.embedded.evaluation.metrics import Estimate
@@ -19,6 +20,7 @@ from vlmrl.errors import UsageError
 from vlmrl_envs import held_out
 from vlmrl_envs.humanoid.rules import Humanoid
 from vlmrl_envs.mountain_car.rules import MountainCar
+from vlmrl_envs.walker2d.rules import Walker2d
 
 
 def test_auc_and_its_interval() -> None:
@@ -47,7 +49,7 @@ def test_targets_are_met_missed_or_not_measured() -> None:
     rows.append(
         {"world": "ant", "task": "c", "own": Estimate(0.1, flat), "drop": Estimate(1.0, flat), "path": None}
     )
-    found = {"goals": rows, "compositions": [], "paraphrases": [], "left_out": [], "mebibytes": 12.0, "frames_per_s": None,
+    found = {"goals": rows, "compositions": [], "paraphrases": [], "left_out": [], "bodies": [], "mebibytes": 12.0, "frames_per_s": None,
              "controls": [{"world": "cartpole", "share_above": 0.25}, {"world": "ant", "share_above": 1.0}]}  # fmt: skip
     judged = {row["target"]: row for row in tables.judge(found)}
     assert judged[tables.GOALS_MEAN.name]["value"] == pytest.approx(0.955)
@@ -238,8 +240,45 @@ def test_poses_left_out_are_asked_for_in_other_words(monkeypatch: pytest.MonkeyP
     assert "kneeling" not in row["sentence"] and row["goals"] >= goals.MIN_STATES
     assert 0 <= row["auc"].value <= 1 and row["own_words"].value > 0.8
     assert tables.LEFT_OUT.name in {r["target"] for r in tables.judge(
-        {"goals": [], "compositions": [], "paraphrases": [], "left_out": [row], "controls": [], "mebibytes": 1.0,
+        {"goals": [], "compositions": [], "paraphrases": [], "left_out": [row], "bodies": [], "controls": [], "mebibytes": 1.0,
          "frames_per_s": None}) if r["met"] is not None}  # fmt: skip
+
+
+def test_a_body_left_out_is_asked_for_in_words_of_the_others() -> None:
+    rules = Walker2d()
+    states = rules.sample_states(np.random.default_rng(0), 200)
+    degrees = rules.fact_degrees(states)
+    said: list[str] = []
+
+    class Seer:
+        """Its similarity to every sentence is how high the body is."""
+
+        def embed_texts(self, texts: list[str]) -> torch.Tensor:
+            said.extend(texts)
+            return torch.ones(len(texts), 1)
+
+    high = degrees[:, [rules.grammar.columns["high"]]].astype(np.float32)
+    drawn = Drawn("walker2d", (), {"any": rules}, states, 200, degrees, np.zeros((200, 1)), {"own": high})
+    rows = words.body_left_out(drawn, Seer(), splits.grammars((), ["walker2d"]))
+    assert words.body_left_out(drawn, Seer(), splits.grammars()) == []
+    by_fact = {row["facts"][0]: row for row in rows}
+    assert by_fact["high"]["auc"].value == 1.0 and len(by_fact) > 8
+    known = set().union(*(grammar.vocabulary() for grammar in splits.grammars((), ["walker2d"]).values()))
+    for text in said:
+        assert text.startswith("a robot ") and set(held_out.words_of(text)) <= known
+    assert "A body left out" in tables.markdown(
+        {k: [] for k in ("goals", "compositions", "paraphrases", "left_out", "controls")} | {"bodies": rows},
+        [],
+    )
+
+
+def test_trainings_that_leave_out_are_judged_on_what_they_left_out(tmp_path: Path) -> None:
+    train_step, _, report = left_out.steps("poses", tmp_path / "data", tmp_path, 7)
+    assert train_step.arguments[train_step.arguments.index("--leave-out") + 1 :][:2] == ("kneeling", "splits")
+    assert report.arguments[:4] == ("--dir", str(tmp_path / "poses"), "--worlds", "humanoid")
+    for name, variant in left_out.VARIANTS.items():
+        splits.grammars(variant.poses, variant.without)
+        assert (variant.asked in variant.worlds) == (name == "poses")
 
 
 def test_data_draws_no_state_that_shows_what_is_left_out(

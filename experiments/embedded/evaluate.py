@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,17 @@ CAVEAT = "In-domain: trained on captions that the simulator wrote. Not comparabl
 
 
 def measure(
-    encoder: Any, worlds: list[str], count: int, num_paths: int, leave_out: list[str]
+    encoder: Any,
+    worlds: list[str],
+    count: int,
+    num_paths: int,
+    leave_out: list[str],
+    without: Sequence[str] = (),
 ) -> tuple[dict, list]:
     """Return all rows, and each goal's row with its world's frames for the pictures."""
-    found: dict[str, Any] = {k: [] for k in ("goals", "compositions", "paraphrases", "left_out", "controls")}
+    found: dict[str, Any] = {
+        k: [] for k in ("goals", "compositions", "paraphrases", "left_out", "bodies", "controls")
+    }
     drawn: dict[str, Drawn] = {}
     for world in worlds:
         print(f"{world}: drawing", file=sys.stderr, flush=True)
@@ -52,6 +60,7 @@ def measure(
         found["compositions"] += words.compositions(one, encoder)
         found["paraphrases"] += words.paraphrases(one, encoder)
         found["left_out"] += words.left_out(one, encoder, leave_out)
+        found["bodies"] += words.body_left_out(one, encoder, splits.grammars(leave_out, without))
     return found, shown
 
 
@@ -108,7 +117,7 @@ def main() -> None:
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    found, shown = measure(encoder, worlds, args.states, args.paths, leave_out)
+    found, shown = measure(encoder, worlds, args.states, args.paths, leave_out, without)
     found |= {"mebibytes": mebibytes(args.dir), "frames_per_s": frames_per_s(name, args.speed)}
     judged = tables.judge(found)
     report = {

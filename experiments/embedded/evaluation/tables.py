@@ -40,7 +40,7 @@ SPEED = Target("speed, preprocessing included", 3000.0, True, " frames/s")
 def judge(found: dict[str, Any]) -> list[dict[str, Any]]:
     """Return a row for each target: value, interval where there is one, met (None: not measured).
 
-    found: goals, compositions, paraphrases, left_out, controls (rows), mebibytes, frames_per_s (or None).
+    found: goals, compositions, paraphrases, left_out, bodies, controls (rows), mebibytes, frames_per_s (or None).
     """
     ten = [row for row in found["goals"] if row["world"] in VLM_RM]
     own = [row["own"] for row in ten if row["own"] is not None]
@@ -105,6 +105,8 @@ def markdown(found: dict[str, Any], judged: Sequence[dict[str, Any]]) -> str:
             for r in found["left_out"]
         ]
         parts.append("### Poses left out of training\n\n" + "\n".join(lines))
+    if found["bodies"]:
+        parts.append(_words("A body left out of training, in words of others", found["bodies"], worst=100))
     parts.append(_controls(found["controls"]))
     return "\n\n".join(parts) + "\n"
 
@@ -156,7 +158,8 @@ def _words(title: str, rows: Sequence[dict[str, Any]], worst: int = 8) -> str:
     for row in sorted(rows, key=lambda r: r["auc"].value)[:worst]:
         other = row.get("usual") or row.get("halves")
         said = "usual wording" if "usual" in row else "against halves"
-        lines.append(f"| {row['sentence']} | {_shown(row['auc'])} | {said}: {_shown(other)} |")
+        compare = f"{said}: {_shown(other)}" if other else "–"
+        lines.append(f"| {row['sentence']} | {_shown(row['auc'])} | {compare} |")
     return f"### {title}\n\n" + "\n".join(lines)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,8 @@ from experiments.embedded.evaluation.goals import MIN_STATES
 from vlmrl_envs import held_out
 from vlmrl_envs.captions import Grammar, Sentence, Term
 
+SUBJECT = "a robot"
+"""What a body is called that training never saw."""
 TRUE, FALSE = 0.6, 0.3
 """Truth from which a sentence is said rightly of a state, and below which wrongly; what lies between counts for neither."""
 
@@ -81,6 +83,25 @@ def left_out(drawn: Drawn, encoder: Any, poses: Sequence[str]) -> list[dict[str,
         by_words = [metrics.auc_estimate(s[goals], s[~success], rng) for s in scores.T]
         rows.append({"world": drawn.world, "pose": pose, "sentence": text, "goals": int(goals.sum()),
                      "auc": by_words[0], "own_words": by_words[1]})  # fmt: skip
+    return rows
+
+
+def body_left_out(drawn: Drawn, encoder: Any, grammars: Mapping[str, Grammar]) -> list[dict[str, Any]]:
+    """Return a row for each fact of a body that training never saw, said in words of the bodies it did see: its AUC.
+
+    grammars: those that training heard. Facts that have no such wording are left out.
+    """
+    if drawn.grammar is None or drawn.world in grammars:
+        return []
+    known = frozenset().union(*(grammar.vocabulary() for grammar in grammars.values()))
+    rows, rng = [], np.random.default_rng(SEED + 6)
+    for column, fact in enumerate(drawn.grammar.facts):
+        wording = next((text for text in fact.phrases if known.issuperset(held_out.words_of(text))), None)
+        if wording is None:
+            continue
+        row = _row(drawn, encoder, Sentence(f"{SUBJECT} {wording}", (Term(column),)), rng)
+        if row is not None:
+            rows.append({**row, "facts": [fact.name]})
     return rows
 
 
