@@ -30,6 +30,8 @@ SHARES = {
     "hopper": 0.06, "reacher": 0.05, "pendulum": 0.05,
 }  # fmt: skip
 """Share of each world in a batch."""
+LABELS = LabelConfig(foreign=0.005)
+"""A frame of another world is nearly as wrong as a frame of nothing."""
 
 
 def recipe(data: Path, out: Path, start: str, **changes: object) -> AdaptConfig:
@@ -37,7 +39,7 @@ def recipe(data: Path, out: Path, start: str, **changes: object) -> AdaptConfig:
     settings: dict = {
         "steps": 20_000, "batch": 256, "captions": 80, "lr": 2e-3, "max_logit_scale": 40.0, "held_out": 0.02,
         "validate_every": 1000, "export": "latest", "long_captions": "refuse", "precision": "bfloat16",
-        "device": "cpu", "shares": tuple(SHARES.items()), "jumbles": 0.04, "labels": LabelConfig(foreign=0.005),
+        "device": "cpu", "shares": tuple(SHARES.items()), "jumbles": 0.04, "labels": LABELS,
     }  # fmt: skip
     return AdaptConfig(out, (StoredSource(data, tuple(SHARES)),), start, **{**settings, **changes})
 
