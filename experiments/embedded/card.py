@@ -39,7 +39,7 @@ def recipe(model: Path) -> dict[str, Any]:
         "commit": made["git"]["sha"], "steps": made["step"], "seconds": round(made["seconds"]),
         "config": {name: made["config"][name] for name in SETTINGS}, "shares": shares, "frames": sources,
         "validation": {k: round(v, 4) for k, v in made["validation"].items() if k in ("loss", "auc", "top1")},
-        "hardware": provenance()["hardware"], "versions": {k: made["versions"][k] for k in ("python", "torch")},
+        "text": made.get("text"), "hardware": provenance()["hardware"], "versions": {k: made["versions"][k] for k in ("python", "torch")},
     }  # fmt: skip
 
 
@@ -75,6 +75,10 @@ def made_of(found: dict[str, Any]) -> str:
         ("hardware", where),
         ("commit", f"`{found['commit'][:7]}`, torch {found['versions']['torch']}"),
     ]  # fmt: skip
+    if text := found["text"]:
+        value = (f"{text['steps']:,} steps of {text['frames']} vectors and {text['captions']} sentences, rate {text['lr']:g}, "
+                 f"{text['seconds'] / 60:.0f} minutes; the image tower stays")  # fmt: skip
+        rows.insert(-2, ("then the text tower alone", value))
     lines = ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)]
     return "\n".join(lines) + "\n\n" + frames_table(found["frames"])
 

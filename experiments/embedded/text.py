@@ -127,7 +127,7 @@ def learn(
         loss = soft_sigmoid_loss(logits, truth, same, labels)
         if not torch.isfinite(loss):
             raise FloatingPointError(
-                f"loss: got {float(loss)} at step {step}; expected a finite number; lower --lr"
+                f"loss: got {loss.item()} at step {step}; expected a finite number; lower --lr"
             )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
