@@ -14,7 +14,8 @@ ROOT = Path(__file__).parent.parent
 ORDER = [
     "errors", "runtime", "configs", "tasks", "frames",
     "encoders.hub", "encoders.sources", "encoders.speed", "encoders.words", "encoders.clip", "encoders",
-    "rewards.protocol", "rewards.goal_baseline", "rewards.controls", "rewards",
+    "rewards.protocol", "rewards.goal_baseline", "rewards.controls", "rewards.learned_config", "rewards.budget",
+    "rewards.answers", "rewards.asking", "rewards.ensemble", "rewards.sources", "rewards.learned", "rewards",
     "horizon", "wrappers", "vector", "sb3",
     "agents.config", "agents.buffer", "agents.gae", "agents.networks", "agents.normalise", "agents.update", "agents.ppo",
     "agents", "rollout", "checkpoints", "runs", "progress", "overlay", "video", "plots", "page", "report",

@@ -18,7 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vlmrl.encoders import Encoder, load_encoder
-    from vlmrl.rewards import GoalBaselineReward, RewardModel, goal_baseline_reward
+    from vlmrl.rewards import (
+        GoalBaselineReward,
+        LearnedConfig,
+        LearnedReward,
+        RewardModel,
+        goal_baseline_reward,
+    )
     from vlmrl.tasks import Task
     from vlmrl.training import Run, TrainConfig, load_run, train
     from vlmrl.vector import VLMVectorReward
@@ -28,15 +34,15 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Encoder": "encoders", "load_encoder": "encoders",
-    "GoalBaselineReward": "rewards", "RewardModel": "rewards", "goal_baseline_reward": "rewards",
+    "GoalBaselineReward": "rewards", "LearnedConfig": "rewards", "LearnedReward": "rewards", "RewardModel": "rewards", "goal_baseline_reward": "rewards",
     "Task": "tasks",
     "Run": "training", "TrainConfig": "training", "load_run": "training", "train": "training",
     "VLMVectorReward": "vector", "VLMRewardWrapper": "wrappers",
 }  # fmt: skip
 
 __all__ = [
-    "Encoder", "GoalBaselineReward", "RewardModel", "Run", "Task", "TrainConfig", "VLMRewardWrapper", "VLMVectorReward",
-    "__version__", "goal_baseline_reward", "load_encoder", "load_run", "train",
+    "Encoder", "GoalBaselineReward", "LearnedConfig", "LearnedReward", "RewardModel", "Run", "Task", "TrainConfig",
+    "VLMRewardWrapper", "VLMVectorReward", "__version__", "goal_baseline_reward", "load_encoder", "load_run", "train",
 ]  # fmt: skip
 
 
