@@ -19,7 +19,7 @@ ORDER = [
     "horizon", "wrappers", "vector", "sb3",
     "agents.config", "agents.buffer", "agents.gae", "agents.networks", "agents.normalise", "agents.update", "agents.ppo",
     "agents", "rollout", "checkpoints", "runs", "progress", "overlay", "video", "plots", "page", "report",
-    "making", "samples", "preflight", "training", "evaluation",
+    "making", "samples", "preflight", "loop", "training", "evaluation",
     "adapt.config", "adapt.pairs", "adapt.cache", "adapt.stored", "adapt.worlds", "adapt.captions", "adapt.videos",
     "adapt.families", "adapt.tokens", "adapt.batches", "adapt.loss", "adapt.lora", "adapt.model", "adapt.validation",
     "adapt.folder", "adapt.training", "adapt.loop", "adapt.options", "adapt",

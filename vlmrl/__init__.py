@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         goal_baseline_reward,
     )
     from vlmrl.tasks import Task
-    from vlmrl.training import Run, TrainConfig, load_run, train
+    from vlmrl.training import Run, TrainConfig, load_run, resume, train
     from vlmrl.vector import VLMVectorReward
     from vlmrl.wrappers import VLMRewardWrapper
 
@@ -36,13 +36,15 @@ _HOMES = {
     "Encoder": "encoders", "load_encoder": "encoders",
     "GoalBaselineReward": "rewards", "LearnedConfig": "rewards", "LearnedReward": "rewards", "RewardModel": "rewards", "goal_baseline_reward": "rewards",
     "Task": "tasks",
-    "Run": "training", "TrainConfig": "training", "load_run": "training", "train": "training",
+    "Run": "training", "TrainConfig": "training", "load_run": "training", "resume": "training",
+    "train": "training",
     "VLMVectorReward": "vector", "VLMRewardWrapper": "wrappers",
 }  # fmt: skip
 
 __all__ = [
     "Encoder", "GoalBaselineReward", "LearnedConfig", "LearnedReward", "RewardModel", "Run", "Task", "TrainConfig",
-    "VLMRewardWrapper", "VLMVectorReward", "__version__", "goal_baseline_reward", "load_encoder", "load_run", "train",
+    "VLMRewardWrapper", "VLMVectorReward", "__version__", "goal_baseline_reward", "load_encoder", "load_run", "resume",
+    "train",
 ]  # fmt: skip
 
 

@@ -137,10 +137,28 @@ def headline(metrics: Sequence[Mapping[str, Any]], evaluation: Mapping[str, Any]
         part = max(1, len(rewards) // 20)
         first, last = sum(rewards[:part]) / part, sum(rewards[-part:]) / part
         figures.append(("reward per step, first to last", f"{first:.3f} → {last:.3f}"))
+    figures += asking(metrics)
     if metrics:
         figures.append(("environment steps", f"{metrics[-1]['global_step']:,}"))
         seconds = metrics[-1].get("seconds")
         figures += [("training time", duration(seconds))] if seconds is not None else []
+    return figures
+
+
+def asking(metrics: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Return how often the reward model was asked, how good the learned reward was, and where the two parted."""
+    rows = [row for row in metrics if row.get("learned/asked_in_all") is not None]
+    if not rows:
+        return []
+    last = rows[-1]
+    text = f"{last['learned/share_in_all']:.1%} of steps"
+    figures = [("asked of the reward model", f"{text}, {last['learned/asked_in_all']:,} times")]
+    if last.get("learned/rank_correlation") is not None:
+        name = "rank correlation of learned and true reward, last"
+        figures.append((name, f"{last['learned/rank_correlation']:.2f}"))
+    parted = [row["global_step"] for row in rows if row.get("learned/drift")]
+    if parted:
+        figures.append(("learned reward rose without the true one", f"first at step {parted[0]:,}"))
     return figures
 
 
