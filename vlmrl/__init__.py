@@ -7,7 +7,7 @@ Modules, in the order data flows through them; each imports only from those abov
     horizon, wrappers, vector, sb3               the reward dropped onto any Gymnasium env
     agents, rollout                              PPO in JAX; worlds stepped at once, drawn late
     checkpoints, runs, overlay, video, report    what a run leaves behind
-    preflight, training, evaluation, doctor, cli
+    preflight, loop, training, evaluation, doctor, cli
     adapt                                        encoders trained or fine-tuned on frames and captions
 """
 

@@ -227,6 +227,7 @@ def _plots(metrics: Sequence[Mapping[str, Any]], reward_name: str) -> str:
     reward = Curve("VLM reward", points("vlm_reward"), "a")
     success = Curve("true success", points("success"), "b")
     env = Curve("env reward", points("env_reward"), "c")
+    learned = Curve("learned reward, which the agent got", points("learned/given"), "c")
     kind = "Reward from the sentence" if reward_name == "vlm" else f"Reward of the control: {reward_name}"
     plots = [
         (kind, "per step; the only thing the agent is trained on", line_plot([reward], title=kind)),
@@ -236,6 +237,9 @@ def _plots(metrics: Sequence[Mapping[str, Any]], reward_name: str) -> str:
             line_plot([success], title="True success", y_range=(0.0, 1.0), percent=True),
         ),
     ]
+    if learned.points:
+        note = "per step, estimated from the states that were asked about; the agent got what was learned from these"
+        plots[0] = (kind, note, line_plot([reward, learned], title=kind))
     if env.points and not success.points:
         note = "the environment's own reward per step; the agent never sees it"
         plots[1] = ("True reward", note, line_plot([env], title="True reward"))

@@ -22,7 +22,7 @@ class LearnedConfig:
     """Networks E, at least 2: how far they disagree says what is not known."""
     hidden_sizes: tuple[int, ...] = (64, 64)
     """Widths of each network's hidden layers."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     """Adam's step size."""
     fit_steps: int = 128
     """Gradient steps of a refit, which is made after each rollout; twice as many until the reward is trusted."""
