@@ -10,7 +10,7 @@ from pathlib import Path
 import gymnasium
 import pytest
 
-from benchmarks import encoder_speed, import_time, large_models, ppo_parity, whole_loop
+from benchmarks import encoder_speed, import_time, large_models, learned_reward, ppo_parity, whole_loop
 from vlmrl.errors import UsageError
 
 
@@ -90,3 +90,11 @@ def test_import_time_is_that_of_a_fresh_interpreter(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(import_time, "REPEATS", 1)
     import_time.main()
     assert 0 < json.loads((tmp_path / "import_time.json").read_text())["seconds_median"] < 60
+
+
+def test_a_learned_rewards_time_is_measured_beside_drawing(tmp_path: Path) -> None:
+    out = tmp_path / "learned.json"
+    setting = learned_reward.Setting(task="cartpole", num_steps=8, num_envs=16, rollouts=3, frames=8, out=out)
+    found = learned_reward.main(setting)
+    rows = json.loads(out.read_text())["rows"]
+    assert len(rows) == 3 and sum(row["asked"] for row in rows) == 38 and found["seconds_to_draw_all"] > 0

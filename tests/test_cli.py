@@ -17,6 +17,7 @@ from fakes import FakeEncoder
 
 from vlmrl import commands, evaluation, making, runs, training
 from vlmrl.cli import main, parse
+from vlmrl.configs import from_plain
 from vlmrl.progress import Progress, ProgressPrinter, duration, progress_line
 from vlmrl.tasks import TASKS
 from vlmrl.video import write_video
@@ -29,6 +30,10 @@ class FakeRun:
 
     def __init__(self, config, folder):
         self.config, self.folder, self.path = config, folder, folder.path
+
+
+def runs_config(path):
+    return from_plain(training.TrainConfig, runs.read_config(path)["config"])
 
 
 @pytest.fixture
@@ -49,6 +54,10 @@ def fake_training(monkeypatch):
             raise KeyboardInterrupt
         return FakeRun(config, folder)
 
+    def resume(path, on_progress=None):
+        seen["resumed"] = path
+        return FakeRun(runs_config(path), runs.RunFolder.open(path))
+
     def load_run(path, which="latest"):
         seen["which"] = which
         return FakeRun(None, runs.RunFolder.open(path))
@@ -68,7 +77,7 @@ def fake_training(monkeypatch):
             pass
 
     for module, stand_ins in (
-        (training, (train, load_run)),
+        (training, (train, resume, load_run)),
         (evaluation, (evaluate, record_video)),
     ):
         for stand_in in stand_ins:
@@ -146,6 +155,39 @@ def test_a_word_that_is_a_task_elsewhere_misleads_nobody():
     assert command.task == "cartpole" and command.agent == training.preset("cartpole").agent
     command = parse(["train", "--env", "A-v0", "--goal", "cartpole"])
     assert command.agent == training.TrainConfig(task=TASKS["cartpole"]).agent
+
+
+def test_train_asks_as_often_as_it_is_told(tmp_path, fake_training):
+    arguments = ["train", "cartpole", "--no-video", "--queries", "500", "--query-share", "0.05"]
+    assert main([*arguments, "--learned.ensemble-size", "3", "--out", str(tmp_path / "run")]) == 0
+    config = fake_training["config"]
+    assert (config.queries, config.query_share, config.learned.ensemble_size) == (500, 0.05, 3)
+    assert config.asks_rarely and runs_config(tmp_path / "run") == config
+    assert main(["train", "cartpole", "--no-video", "--out", str(tmp_path / "always")]) == 0
+    assert not fake_training["config"].asks_rarely
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "match"),
+    [
+        ("--queries", "0", "queries: got 0; expected an integer >= 1"),
+        ("--query-share", "0", "query_share: got 0.0; expected a number in (0, 1]"),
+        ("--query-share", "1.2", "query_share: got 1.2"),
+    ],
+)
+def test_limits_out_of_range_are_wrong_usage(tmp_path, capsys, option, value, match):
+    out = tmp_path / "run"
+    assert one_line_error(capsys, "train", "cartpole", "--out", out, option, value).startswith(match)
+    assert not out.exists()
+
+
+def test_resume_goes_on_and_finishes_the_run(tmp_path, capsys, fake_training):
+    run = tmp_path / "run"
+    assert main(["train", "cartpole", "--no-video", "--out", str(run)]) == 0
+    capsys.readouterr()
+    assert main(["resume", str(run), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["run"] == str(run) and fake_training["resumed"] == run
+    assert "run folder" in one_line_error(capsys, "resume", tmp_path / "nothing")
 
 
 def test_train_takes_any_env(tmp_path, fake_training):

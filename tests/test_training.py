@@ -14,6 +14,7 @@ from vlmrl import training
 from vlmrl.agents.config import PPOConfig
 from vlmrl.errors import NonFiniteError, UsageError
 from vlmrl.evaluation import evaluate, record_video, run_episodes, wilson
+from vlmrl.loop import shift_of
 from vlmrl.making import make_envs
 from vlmrl.rollout import Collector, score_states
 from vlmrl.tasks import Task, get_task
@@ -219,10 +220,10 @@ def test_rewards_are_left_as_they_are_where_episodes_terminate() -> None:
     ones = np.ones((2, 3), np.float32)
     ends = np.zeros((2, 3), bool)
     rollout = Rollout(*(ones,) * 5, terminated=ends, truncated=ends, valid=~ends)._replace(rewards=4 * ones)
-    assert training._shift(rollout) == 4.0
+    assert shift_of(rollout) == 4.0
     ends = ends.copy()
     ends[1, 1] = True
-    assert training._shift(rollout._replace(terminated=ends)) == 0.0
+    assert shift_of(rollout._replace(terminated=ends)) == 0.0
 
 
 @pytest.mark.parametrize("resolution", [1e-3, 0.0])

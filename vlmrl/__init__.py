@@ -7,7 +7,7 @@ Modules, in the order data flows through them; each imports only from those abov
     horizon, wrappers, vector, sb3               the reward dropped onto any Gymnasium env
     agents, rollout                              PPO in JAX; worlds stepped at once, drawn late
     checkpoints, runs, overlay, video, report    what a run leaves behind
-    preflight, training, evaluation, doctor, cli
+    preflight, loop, training, evaluation, doctor, cli
     adapt                                        encoders trained or fine-tuned on frames and captions
 """
 
@@ -18,9 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vlmrl.encoders import Encoder, load_encoder
-    from vlmrl.rewards import GoalBaselineReward, RewardModel, goal_baseline_reward
+    from vlmrl.rewards import (
+        GoalBaselineReward,
+        LearnedConfig,
+        LearnedReward,
+        RewardModel,
+        goal_baseline_reward,
+    )
     from vlmrl.tasks import Task
-    from vlmrl.training import Run, TrainConfig, load_run, train
+    from vlmrl.training import Run, TrainConfig, load_run, resume, train
     from vlmrl.vector import VLMVectorReward
     from vlmrl.wrappers import VLMRewardWrapper
 
@@ -28,15 +34,17 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Encoder": "encoders", "load_encoder": "encoders",
-    "GoalBaselineReward": "rewards", "RewardModel": "rewards", "goal_baseline_reward": "rewards",
+    "GoalBaselineReward": "rewards", "LearnedConfig": "rewards", "LearnedReward": "rewards", "RewardModel": "rewards", "goal_baseline_reward": "rewards",
     "Task": "tasks",
-    "Run": "training", "TrainConfig": "training", "load_run": "training", "train": "training",
+    "Run": "training", "TrainConfig": "training", "load_run": "training", "resume": "training",
+    "train": "training",
     "VLMVectorReward": "vector", "VLMRewardWrapper": "wrappers",
 }  # fmt: skip
 
 __all__ = [
-    "Encoder", "GoalBaselineReward", "RewardModel", "Run", "Task", "TrainConfig", "VLMRewardWrapper", "VLMVectorReward",
-    "__version__", "goal_baseline_reward", "load_encoder", "load_run", "train",
+    "Encoder", "GoalBaselineReward", "LearnedConfig", "LearnedReward", "RewardModel", "Run", "Task", "TrainConfig",
+    "VLMRewardWrapper", "VLMVectorReward", "__version__", "goal_baseline_reward", "load_encoder", "load_run", "resume",
+    "train",
 ]  # fmt: skip
 
 

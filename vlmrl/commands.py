@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import sys
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -19,8 +20,12 @@ from vlmrl.adapt.options import AdaptOptions
 from vlmrl.agents.config import PPOConfig
 from vlmrl.configs import to_plain
 from vlmrl.errors import usage_error
+from vlmrl.rewards.learned_config import LearnedConfig
 from vlmrl.task_options import ForTask
 from vlmrl.tasks import TASKS
+
+if TYPE_CHECKING:
+    from vlmrl.progress import ProgressPrinter
 
 RunPath = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 Which = Literal["latest", "best"]
@@ -170,6 +175,12 @@ class Train(ForTask):
     """How worlds of vlmrl are drawn: warp (everywhere) or gl."""
     reward_resolution: float = 1e-3
     """An encoder's rewards whose range so far is no wider count as one constant and teach nothing; 0 turns it off."""
+    queries: int | None = None
+    """How many states the reward model may be asked about in all; a reward learned from the answers stands in."""
+    query_share: float | None = None
+    """How many as a share of all states, in (0, 1]; 0.1 is usual. Without either, it is asked about every state."""
+    learned: LearnedConfig = field(default_factory=LearnedConfig)
+    """The learned reward, where there is a limit."""
     checkpoint_every: int = 100_000
     """Environment steps between checkpoints."""
     video: bool = True
@@ -182,7 +193,6 @@ class Train(ForTask):
     def run(self) -> Outcome:
         """Train, then write videos and report.html; Ctrl-C leaves a checkpoint and is raised again."""
         from vlmrl import training
-        from vlmrl.progress import ProgressPrinter
         from vlmrl.runs import default_run_path
 
         task = self.chosen_task()
@@ -190,16 +200,42 @@ class Train(ForTask):
         out = self.out or default_run_path(task.name, self.seed)
         config = training.TrainConfig(task=task, out=out, seed=self.seed, device=self.device, **shared)
         say(f'goal: "{task.goal[0]}", against "{task.baseline[0]}"; run folder: {out}')
-        printer = ProgressPrinter(sys.stderr)
-        try:
-            run = training.train(config, on_progress=printer)
-        except KeyboardInterrupt:
-            printer.close()
-            say(_after_interrupt(out))
-            raise
-        finally:
-            printer.close()
-        return finish(run, out)
+        return _watched(lambda show: training.train(config, on_progress=show), out)
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Go on with a run that was stopped, from its latest checkpoint."""
+
+    run_path: RunPath
+    """Run folder."""
+    json: bool = False
+    """Print the result as JSON."""
+
+    def run(self) -> Outcome:
+        """Train to the end, then write videos and report.html; Ctrl-C leaves a checkpoint and is raised again."""
+        from vlmrl import runs
+
+        runs.read_config(self.run_path)  # before what takes seconds to import
+        from vlmrl import training
+
+        return _watched(lambda show: training.resume(self.run_path, on_progress=show), self.run_path)
+
+
+def _watched(train: Callable[[ProgressPrinter], Any], out: Path) -> Outcome:
+    """Train with a line of progress, then finish the run folder."""
+    from vlmrl.progress import ProgressPrinter
+
+    printer = ProgressPrinter(sys.stderr)
+    try:
+        run = train(printer)
+    except KeyboardInterrupt:
+        printer.close()
+        say(_after_interrupt(out))
+        raise
+    finally:
+        printer.close()
+    return finish(run, out)
 
 
 PRESET_FIELDS = (
@@ -210,6 +246,9 @@ PRESET_FIELDS = (
         "total_steps",
         "renderer",
         "reward_resolution",
+        "queries",
+        "query_share",
+        "learned",
         "checkpoint_every",
         "video",
     ),
@@ -238,7 +277,7 @@ def _after_interrupt(out: Path) -> str:
     from vlmrl.checkpoints import list_checkpoints
 
     if list_checkpoints(out / "checkpoints"):
-        return f"interrupted; the agent so far is saved: vlmrl eval {out}"
+        return f"interrupted; the agent so far is saved: vlmrl eval {out}; go on with: vlmrl resume {out}"
     return "interrupted before there was anything to save"
 
 
@@ -250,7 +289,7 @@ def finish(run: Any, out: Path) -> Outcome:
     videos = _before_and_after(run, out, metrics) if run.config.video else []
     page = report.write_run_report(out)
     last = metrics[-1] if metrics else {}
-    keys = ("global_step", "seconds", "vlm_reward", "env_reward", "success")
+    keys = ("global_step", "seconds", "vlm_reward", "env_reward", "success", "frames_scored")
     result = {"run": str(out), **{key: last[key] for key in keys if last.get(key) is not None}}
     result |= {"videos": [str(path) for path in videos], "report": str(page)}
     return Outcome(result, f"{_rows(result)}\nnext: vlmrl eval {out}")
@@ -395,6 +434,6 @@ class Adapt(AdaptOptions):
 
 COMMANDS: dict[str, Any] = {
     **{"tasks": Tasks, "doctor": Doctor, "preflight": Preflight},
-    **{"train": Train, "eval": Eval, "video": Video, "adapt": Adapt},
+    **{"train": Train, "resume": Resume, "eval": Eval, "video": Video, "adapt": Adapt},
 }
 """The commands by name, in the order a user meets them."""

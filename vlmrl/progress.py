@@ -23,13 +23,16 @@ class Progress:
     frames_per_s: float
     """Frames rendered and scored per second of the whole loop."""
     vlm_reward: float
-    """Mean reward per step that the agent was trained on, over the last rollout."""
+    """Mean reward per step that the agent was trained on, over the last rollout; where the model is asked rarely, what it
+    would have said on average (an unbiased estimate)."""
     env_reward: float
     """Mean reward per step of the environment itself, over the last rollout; never trained on."""
     success: float | None
     """Share of the last episodes that succeeded, 0 to 1; None before the first end or without a check."""
     seconds_left: float
     """Estimated seconds to the end."""
+    share_asked: float | None = None
+    """Share of the last rollout's states that the reward model was asked about, 0 to 1; None where it always is."""
 
 
 def duration(seconds: float) -> str:
@@ -51,6 +54,8 @@ def progress_line(progress: Progress) -> str:
         f"vlm reward {progress.vlm_reward:.4f}",
         f"env reward {progress.env_reward:.3f}",
     ]
+    if progress.share_asked is not None:
+        parts.append(f"asked {progress.share_asked:.1%}")
     if progress.success is not None:
         parts.append(f"success {progress.success:.0%}")
     parts.append(f"ETA {duration(progress.seconds_left)}")

@@ -137,10 +137,28 @@ def headline(metrics: Sequence[Mapping[str, Any]], evaluation: Mapping[str, Any]
         part = max(1, len(rewards) // 20)
         first, last = sum(rewards[:part]) / part, sum(rewards[-part:]) / part
         figures.append(("reward per step, first to last", f"{first:.3f} → {last:.3f}"))
+    figures += asking(metrics)
     if metrics:
         figures.append(("environment steps", f"{metrics[-1]['global_step']:,}"))
         seconds = metrics[-1].get("seconds")
         figures += [("training time", duration(seconds))] if seconds is not None else []
+    return figures
+
+
+def asking(metrics: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Return how often the reward model was asked, how good the learned reward was, and where the two parted."""
+    rows = [row for row in metrics if row.get("learned/asked_in_all") is not None]
+    if not rows:
+        return []
+    last = rows[-1]
+    text = f"{last['learned/share_in_all']:.1%} of steps"
+    figures = [("asked of the reward model", f"{text}, {last['learned/asked_in_all']:,} times")]
+    if last.get("learned/rank_correlation") is not None:
+        name = "rank correlation of learned and true reward, last"
+        figures.append((name, f"{last['learned/rank_correlation']:.2f}"))
+    parted = [row["global_step"] for row in rows if row.get("learned/drift")]
+    if parted:
+        figures.append(("learned reward rose without the true one", f"first at step {parted[0]:,}"))
     return figures
 
 
@@ -209,6 +227,7 @@ def _plots(metrics: Sequence[Mapping[str, Any]], reward_name: str) -> str:
     reward = Curve("VLM reward", points("vlm_reward"), "a")
     success = Curve("true success", points("success"), "b")
     env = Curve("env reward", points("env_reward"), "c")
+    learned = Curve("learned reward, which the agent got", points("learned/given"), "c")
     kind = "Reward from the sentence" if reward_name == "vlm" else f"Reward of the control: {reward_name}"
     plots = [
         (kind, "per step; the only thing the agent is trained on", line_plot([reward], title=kind)),
@@ -218,6 +237,9 @@ def _plots(metrics: Sequence[Mapping[str, Any]], reward_name: str) -> str:
             line_plot([success], title="True success", y_range=(0.0, 1.0), percent=True),
         ),
     ]
+    if learned.points:
+        note = "per step, estimated from the states that were asked about; the agent got what was learned from these"
+        plots[0] = (kind, note, line_plot([reward, learned], title=kind))
     if env.points and not success.points:
         note = "the environment's own reward per step; the agent never sees it"
         plots[1] = ("True reward", note, line_plot([env], title="True reward"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -10,17 +11,24 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from vlmrl.agents.buffer import Rollout
-from vlmrl.errors import NonFiniteError
+from vlmrl.errors import NonFiniteError, usage_error
+from vlmrl.rewards.learned import LearnedReward
+from vlmrl.rewards.sources import CHUNK
 from vlmrl.vector import VLMVectorReward, autoreset_mode
 from vlmrl.wrappers import check_reads
-from vlmrl_envs.world import is_world
+from vlmrl_envs.world import Resumable, Seeing, is_world
 
 if TYPE_CHECKING:
     from vlmrl.agents.ppo import PPO
     from vlmrl.rewards.protocol import RewardModel
 
-CHUNK = 2048
-"""States drawn and scored at once: 24 MiB of frames at 64 px."""
+
+class OutOfViewWarning(UserWarning):
+    """The camera does not see what the goal is about on some states; they are left out."""
+
+
+class ResumeWarning(UserWarning):
+    """Something of a run cannot be taken up where it was left."""
 
 
 @dataclass
@@ -35,6 +43,10 @@ class Collected:
     successes: list[bool] = field(default_factory=list)
     """Verdicts of the episodes that ended, where the env gives them; never trained on."""
     frames_scored: int = 0
+    out_of_view: int = 0
+    """States that the camera does not see; neither scored nor learned from."""
+    learned: dict[str, float | None] = field(default_factory=dict)
+    """Metrics of a `LearnedReward`."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Seconds spent acting, stepping and scoring (drawing included)."""
 
@@ -42,8 +54,9 @@ class Collected:
 class Collector:
     """Drive a vector env with an agent, T steps at a time.
 
-    A World is stepped first and drawn late: the states of all T steps are scored together. Any other vector env
-    gets a `VLMVectorReward` around it, which scores each step's frames in one batch.
+    A World is stepped first and drawn late: the states of all T steps are scored together, or by a `LearnedReward`
+    those it asks about. Any other vector env gets a `VLMVectorReward` around it, which scores each step's frames in one
+    batch. States of a World that its camera does not see (`Seeing.in_view`) are left out, counted and reported.
 
     Args:
         envs: a World, or another Gymnasium `VectorEnv` made with render_mode="rgb_array".
@@ -69,6 +82,17 @@ class Collector:
         self._mode = autoreset_mode(envs)
         self._obs: np.ndarray | None = None
         self._ended = np.zeros(self.num_envs, bool)
+        self._warned = False
+
+    @property
+    def _learned(self) -> LearnedReward | None:
+        return self.reward_model if isinstance(self.reward_model, LearnedReward) else None
+
+    @property
+    def _draws(self) -> bool:
+        """Whether scoring a state takes a frame."""
+        model = self._learned.reward_model if self._learned else self.reward_model
+        return model is not None and model.reads != "states"
 
     def reset(self, seed: int, stagger: bool = True) -> None:
         """Start all worlds; with `stagger`, Worlds start at different ages, so that their episodes do not end at once."""
@@ -82,7 +106,8 @@ class Collector:
     def collect(self, agent: PPO) -> Collected:
         """Collect T steps with an agent.
 
-        Raises: NonFiniteError for a NaN or infinite reward, with its step and world.
+        Raises: NonFiniteError for a NaN or infinite reward, with its step and world; UsageError where the camera sees
+        none of the states.
         """
         if self._obs is None:
             self.reset(0)
@@ -90,6 +115,7 @@ class Collector:
         steps: list[dict[str, np.ndarray]] = []
         out = Collected(rollout=None, env_rewards=np.zeros(0))  # type: ignore[arg-type]
         seconds = {"act": 0.0, "step": 0.0, "score": 0.0}
+        asked = self._learned.asked if self._learned else 0
         for _ in range(self.num_steps):
             started = perf_counter()
             sample = agent.sample(self._obs)
@@ -100,9 +126,13 @@ class Collector:
         columns = {key: np.stack([step[key] for step in steps]) for key in steps[0]}
         started = perf_counter()
         if self._late and self.reward_model is not None:
-            columns["rewards"] = self._score(columns["states"], out)
-        elif self.reward_model is not None:
-            out.frames_scored += int(columns["valid"].sum())
+            columns["valid"] = self._seen(columns["states"], columns["valid"], out)
+            columns["rewards"], columns["valid"] = self._score(columns["states"], columns["valid"])
+        if self._draws:
+            out.frames_scored = int(columns["valid"].sum())
+        if self._learned:
+            out.learned = self._learned.metrics()
+            out.frames_scored = self._learned.asked - asked if self._draws else 0
         seconds["score"] = perf_counter() - started
         out.env_rewards = columns.pop("env_rewards")
         columns.pop("states", None)
@@ -143,17 +173,61 @@ class Collector:
                 known = np.asarray(source.get("_" + key, ended), bool) & ended
                 where.extend(np.asarray(source[key])[known].tolist())
 
-    def _score(self, states: np.ndarray, out: Collected) -> np.ndarray:
-        """Draw and score states (T, N, S); return rewards (T, N)."""
+    def _seen(self, states: np.ndarray, valid: np.ndarray, out: Collected) -> np.ndarray:
+        """Return which rows (T, N) count: those of `valid` whose states (T, N, S) the camera sees."""
+        world: Any = self.envs.unwrapped
+        if not (self._draws and isinstance(world, Seeing) and valid.any()):
+            return valid
+        seen = valid.copy()
+        seen[valid] = world.in_view(states[valid])
+        out.out_of_view = int(valid.sum() - seen.sum())
+        if out.out_of_view and not self._warned:
+            self._warned = True
+            share = out.out_of_view / valid.sum()
+            text = f"camera: got {share:.1%} of the states out of view; they are neither scored nor rewarded; metrics count them"
+            warnings.warn(text, OutOfViewWarning, stacklevel=3)
+        if not seen.any():
+            remedy = "choose another camera, or a shorter horizon"
+            raise usage_error("camera", "no state of a whole rollout in view", "states that it sees", remedy)
+        return seen
+
+    def _score(self, states: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Draw and score those states (T, N, S) that count; return rewards (T, N) and which rows count now."""
         assert self.reward_model is not None
-        flat = states.reshape(-1, states.shape[-1])
-        rewards = score_states(self.envs.unwrapped, self.reward_model, flat).reshape(states.shape[:2])
-        out.frames_scored += len(flat) if self.reward_model.reads != "states" else 0
+        if self._learned:
+            return self._learned.score_rollout(states, valid)
+        rewards = np.zeros(valid.shape, np.float32)
+        rewards[valid] = score_states(self.envs.unwrapped, self.reward_model, states[valid])
         bad = np.argwhere(~np.isfinite(rewards))
         if len(bad):
             step, world = bad[0]
             raise NonFiniteError("reward", float(rewards[step, world]), int(step), int(world))
-        return rewards
+        return rewards, valid
+
+    def snapshot(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Return what the next rollout depends on besides agent and reward: arrays and JSON values, by name.
+
+        Empty for envs that cannot be stored (`Resumable`).
+        """
+        world: Any = self.envs.unwrapped
+        if not isinstance(world, Resumable):
+            return {}, {}
+        arrays, values = world.snapshot()
+        return {**arrays, "collector_ended": self._ended.copy()}, values
+
+    def load_snapshot(self, arrays: dict[str, np.ndarray], values: dict[str, Any], seed: int) -> None:
+        """Go on where `snapshot` was taken; where it is empty, begin new episodes from `seed`, with a warning."""
+        world: Any = self.envs.unwrapped
+        if not arrays:
+            text = f"{type(world).__name__}: its state cannot be stored, so the run goes on with new episodes"
+            warnings.warn(text, ResumeWarning, stacklevel=2)
+            self.reset(seed)
+            return
+        if self._obs is None:
+            self.reset(seed)  # wrappers around the world want to have been reset once
+        rest = {name: array for name, array in arrays.items() if name != "collector_ended"}
+        self._obs = world.load_snapshot(rest, values)
+        self._ended = arrays["collector_ended"].astype(bool)
 
 
 def score_states(world: Any, reward_model: RewardModel, states: np.ndarray) -> np.ndarray:

@@ -183,6 +183,17 @@ class RunFolder:
             checkpoints.replace_file(self.path / CHECKPOINTS / "best", f"{latest.path.name}\n".encode())
             self._best = float(score)
 
+    def take_back(self, global_step: int) -> None:
+        """Remove the metrics that were logged after `global_step`, for a run that goes on from there."""
+        file = self.path / METRICS
+        if not file.exists():
+            return
+        lines = file.read_bytes().splitlines(keepends=True)
+        parsed = [(line, _parse_row(line)) for line in lines]
+        kept = [line for line, row in parsed if row is None or row["global_step"] <= global_step]
+        if len(kept) < len(lines):
+            checkpoints.replace_file(file, b"".join(kept))
+
     def load_checkpoint(self, which: str = "latest") -> Checkpoint:
         """Read the `latest` or `best` checkpoint, or with a warning an older one if it is damaged."""
         return checkpoints.load_checkpoint(self.path / CHECKPOINTS, which)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import time
-import warnings
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,24 +12,25 @@ import numpy as np
 from vlmrl.agents.config import PPOConfig
 from vlmrl.configs import from_plain
 from vlmrl.errors import usage_error
+from vlmrl.loop import FlatRewardWarning, Loop, agent_tensors
 from vlmrl.making import make_envs
 from vlmrl.progress import Progress
+from vlmrl.rewards.learned_config import LearnedConfig, check_budget
 from vlmrl.rewards.protocol import FLAT
 from vlmrl.runs import RunFolder, default_run_path, read_config
 from vlmrl.tasks import Task, get_task
+
+__all__ = [
+    "FROM_FRAMES", "REWARDS", "FlatRewardWarning", "RewardName", "Run", "StateSimilarity", "TrainConfig", "load_run",
+    "make_agent", "make_learned", "make_reward", "preset", "resume", "train",
+]  # fmt: skip
 
 RewardName = Literal["vlm", "constant", "random_encoder", "swapped_goal", "true", "state_similarity"]
 REWARDS: tuple[RewardName, ...] = get_args(RewardName)
 FROM_FRAMES: tuple[RewardName, ...] = ("vlm", "random_encoder", "swapped_goal")
 """Rewards that an encoder gives."""
-FLAT_FROM = 0.1
-"""Share of the steps after which a run says that its reward is flat."""
-RECENT = 100
-"""Episodes over which the shown success is averaged."""
-
-
-class FlatRewardWarning(UserWarning):
-    """The reward has been one constant so far: nothing is learnt from it."""
+ROUNDING = 1e-6
+"""Other rewards that differ by no more than this are one constant to a learned reward."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +61,12 @@ class TrainConfig:
     reward_resolution: float = FLAT
     """An encoder's rewards whose range in the run so far is no wider count as one constant: nothing is learnt
     from them. 0 learns from any difference."""
+    queries: int | None = None
+    """How many states the reward model may be asked about in all; None is no limit."""
+    query_share: float | None = None
+    """How many as a share of all states, in (0, 1]; None is no limit. Without either, it is asked about every state."""
+    learned: LearnedConfig = field(default_factory=LearnedConfig)
+    """The reward that is learned from the answers where there is a limit."""
     checkpoint_every: int = 100_000
     """Environment steps between checkpoints."""
     video: bool = True
@@ -77,6 +81,25 @@ class TrainConfig:
         for name in ("num_envs", "total_steps", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise usage_error(name, getattr(self, name), "an integer >= 1", f"set {name} accordingly")
+        check_budget(self.queries, self.query_share)
+        if self.asks_rarely and self.reward == "true":
+            remedy = "leave them out: the world's own reward costs nothing"
+            raise usage_error("queries", "a limit with reward 'true'", "a reward that can be asked", remedy)
+
+    @property
+    def from_frames(self) -> bool:
+        """Whether an encoder gives the reward."""
+        return self.reward in FROM_FRAMES
+
+    @property
+    def asks_rarely(self) -> bool:
+        """Whether the reward model is asked about some states only."""
+        return self.queries is not None or self.query_share is not None
+
+    @property
+    def num_updates(self) -> int:
+        """Updates that the run will make."""
+        return -(-self.total_steps // (self.num_envs * self.agent.num_steps))
 
 
 class Run:
@@ -170,13 +193,34 @@ def make_reward(config: TrainConfig, envs: Any = None) -> Any:
     return swapped_goal(reward) if config.reward == "swapped_goal" else reward
 
 
+def make_learned(config: TrainConfig, reward_model: Any, envs: Any) -> Any:
+    """Return what a run is trained on: the reward model itself, or a `LearnedReward` that asks it rarely.
+
+    Raises: UsageError for limits that come to no query.
+    """
+    if not config.asks_rarely:
+        return reward_model
+    from vlmrl.rewards.learned import LearnedReward
+    from vlmrl_envs.world import is_world
+
+    return LearnedReward(
+        reward_model,
+        config.num_updates * config.num_envs * config.agent.num_steps,
+        queries=config.queries,
+        query_share=config.query_share,
+        config=config.learned,
+        world=envs.unwrapped if is_world(envs) else None,
+        seed=config.seed,
+        resolution=config.reward_resolution if config.from_frames else ROUNDING,
+    )
+
+
 def make_agent(config: TrainConfig, envs: Any) -> Any:
     """Make the untrained agent of a run."""
     from vlmrl.agents.ppo import PPO
 
-    updates = -(-config.total_steps // (config.num_envs * config.agent.num_steps))
     settings = config.agent
-    if config.reward in FROM_FRAMES:
+    if config.from_frames:
         wider = max(settings.reward_resolution, config.reward_resolution)
         settings = replace(settings, reward_resolution=wider)
     return PPO(
@@ -185,7 +229,7 @@ def make_agent(config: TrainConfig, envs: Any) -> Any:
         settings,
         config.num_envs,
         config.seed,
-        updates,
+        config.num_updates,
     )
 
 
@@ -195,6 +239,51 @@ def train(config: TrainConfig, on_progress: Callable[[Progress], None] | None = 
     Raises: UsageError for settings that cannot work, before anything is written; NonFiniteError for a NaN or infinite
     reward or loss, with its place, after the last good agent is saved.
     """
+    out = config.out or default_run_path(config.task.name, config.seed)
+    config = replace(config, out=out)
+    envs, agent, collector = _make(config)
+    folder = RunFolder.create(out, config)
+    run = Run(config, folder, agent)
+    loop = Loop(run, collector)
+    try:
+        loop.begin()
+        loop.go(on_progress)
+    finally:
+        folder.close()
+        envs.close()
+    return run
+
+
+def resume(path: str | Path, on_progress: Callable[[Progress], None] | None = None) -> Run:
+    """Go on with a run from its latest checkpoint; what was logged after that is taken back.
+
+    With a World, on a CPU, the rest of the run equals the rest of one that was never stopped, to the bit. Other envs
+    begin new episodes, with a warning. A finished run is returned as it is.
+
+    Raises: UsageError if it is no run folder or has no checkpoint that can be taken up; else as `train`.
+    """
+    config = from_plain(TrainConfig, read_config(path)["config"])
+    folder = RunFolder.open(path, writing=True)
+    checkpoint = folder.load_checkpoint()
+    if "loop" not in checkpoint.extra:
+        expected = "one that holds the worlds too"
+        raise usage_error("checkpoint", "one of an older version", expected, "train again")
+    folder.mend_best(checkpoint)
+    folder.take_back(checkpoint.global_step)
+    envs, agent, collector = _make(config)
+    run = Run(config, folder, agent)
+    loop = Loop(run, collector)
+    try:
+        loop.take_up(checkpoint)
+        loop.go(on_progress)
+    finally:
+        folder.close()
+        envs.close()
+    return run
+
+
+def _make(config: TrainConfig) -> tuple[Any, Any, Any]:
+    """Make the worlds, the agent and the collector of a run."""
     from vlmrl.rollout import Collector
     from vlmrl.runtime import guard_import_order, limit_threads
 
@@ -204,98 +293,13 @@ def train(config: TrainConfig, on_progress: Callable[[Progress], None] | None = 
     envs = make_envs(
         config.task, config.num_envs, renderer=config.renderer, render_device=render_device or "cpu"
     )
-    reward_model = make_reward(config, envs)
+    reward_model = make_learned(config, make_reward(config, envs), envs)
     agent = make_agent(config, envs)
-    collector = Collector(envs, reward_model, config.agent.num_steps, fixed_horizon=config.task.horizon)
-    out = config.out or default_run_path(config.task.name, config.seed)
-    config = replace(config, out=out)
-    folder = RunFolder.create(out, config)
-    run = Run(config, folder, agent)
-    try:
-        _loop(run, collector, on_progress)
-    finally:
-        folder.close()
-        envs.close()
-    return run
-
-
-def _loop(run: Run, collector: Any, on_progress: Callable[[Progress], None] | None) -> None:
-    config, agent = run.config, run.agent
-    step, frames, started, saved = 0, 0, time.perf_counter(), 0
-    successes: deque[bool] = deque(maxlen=RECENT)
-    since_saved: list[float] = []
-    collector.reset(config.seed)
-    shift: float | None = None
-    warned = False
-    try:
-        while step < config.total_steps:
-            found = collector.collect(agent)
-            if shift is None:
-                shift = _shift(found.rollout)
-            losses = agent.update(found.rollout._replace(rewards=found.rollout.rewards - np.float32(shift)))
-            step += config.num_envs * config.agent.num_steps
-            if not (warned or losses["learning"]) and step >= FLAT_FROM * config.total_steps:
-                warned = True
-                warnings.warn(_flat_text(config, step), FlatRewardWarning, stacklevel=3)
-            frames += found.frames_scored
-            successes.extend(found.successes)
-            vlm_reward = float(found.rollout.rewards[found.rollout.valid].mean())
-            since_saved.append(vlm_reward)
-            seconds = time.perf_counter() - started
-            progress = Progress(
-                global_step=step, total_steps=config.total_steps, steps_per_s=step / seconds,
-                frames_per_s=frames / seconds, vlm_reward=vlm_reward, env_reward=float(found.env_rewards.mean()),
-                success=float(np.mean(successes)) if successes else None,
-                seconds_left=max(0.0, config.total_steps - step) * seconds / step,
-            )  # fmt: skip
-            run.folder.log(step, _row(progress, found, losses, seconds, frames))
-            if on_progress is not None:
-                on_progress(progress)
-            if step - saved >= config.checkpoint_every:
-                _save(run, step, since_saved)
-                saved, since_saved = step, []
-    except BaseException:
-        _save(run, step, since_saved)
-        raise
-    if saved < step:
-        _save(run, step, since_saved)
-
-
-def _shift(rollout: Any) -> float:
-    """Return what is taken off every reward of a run: the first rollout's mean, or 0 where episodes terminate.
-
-    A similarity is far from 0 everywhere, and a constant that sums up over an episode drowns the differences that
-    matter in the return's scale. Where episodes end by truncation only, a constant changes no policy's rank.
-    """
-    return 0.0 if rollout.terminated.any() else float(rollout.rewards[rollout.valid].mean())
-
-
-def _flat_text(config: TrainConfig, step: int) -> str:
-    """Say that nothing was learnt so far, and what to do."""
-    width = f", to {config.reward_resolution:g}" if config.reward in FROM_FRAMES else ""
     return (
-        f"reward: got one constant{width}, in {step:,} steps; expected one that differs between frames, or nothing "
-        f"is learnt; see what `vlmrl preflight` says of goal, baseline and encoder"
+        envs,
+        agent,
+        Collector(envs, reward_model, config.agent.num_steps, fixed_horizon=config.task.horizon),
     )
-
-
-def _row(
-    progress: Progress, found: Any, losses: dict[str, float], seconds: float, frames: int
-) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "vlm_reward": progress.vlm_reward, "env_reward": progress.env_reward, "success": progress.success,
-        "env_return": float(np.mean(found.env_returns)) if found.env_returns else None,
-        "seconds": seconds, "frames_scored": frames, "steps_per_s": progress.steps_per_s,
-    }  # fmt: skip
-    return (
-        row | {f"time/{k}": v for k, v in found.seconds.items()} | {f"ppo/{k}": v for k, v in losses.items()}
-    )
-
-
-def _save(run: Run, step: int, rewards: list[float]) -> None:
-    """Save the agent; the score that `best` goes by is the mean VLM reward, never success."""
-    score = float(np.mean(rewards[-5:])) if rewards else None
-    run.folder.save_checkpoint(step, run.agent.state_dict(), {"global_step": step}, score=score)
 
 
 def load_run(path: str | Path, which: str = "latest") -> Run:
@@ -310,5 +314,5 @@ def load_run(path: str | Path, which: str = "latest") -> Run:
     envs = make_envs(config.task, 1)
     agent = make_agent(config, envs)
     envs.close()
-    agent.load_state_dict(checkpoint.tensors)
+    agent.load_state_dict(agent_tensors(checkpoint.tensors))
     return Run(config, folder, agent)

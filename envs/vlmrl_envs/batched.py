@@ -13,6 +13,7 @@ from mujoco.batch import Batch
 from vlmrl_envs.errors import world_error
 from vlmrl_envs.rendering import Renderer, make_renderer
 from vlmrl_envs.rules import Caption, WorldRules
+from vlmrl_envs.visible import View
 
 _WARNING = mujoco.mjtWarning
 BAD_STATE = [int(w) for w in (_WARNING.mjWARN_BADQPOS, _WARNING.mjWARN_BADQVEL, _WARNING.mjWARN_BADQACC)]
@@ -81,6 +82,7 @@ class BatchedWorld(VectorEnv):
         self._batch = Batch(rules.model, num_envs, nthread=num_threads)
         self._renderer_args = (renderer, render_device, num_threads)
         self._renderers: dict[tuple[str, tuple[int, int]], Renderer] = {}
+        self._view: View | None = None
         self._rngs = [np.random.default_rng(i) for i in range(num_envs)]
         self._ended = np.ones(num_envs, bool)
         self._steps = np.zeros(num_envs, int)
@@ -190,6 +192,14 @@ class BatchedWorld(VectorEnv):
             self._renderers[key] = make_renderer(name, self.rules.model, camera, size, device, threads)
         return self._renderers[key].render(self.rules.split(np.asarray(states))[0])
 
+    def visible_features(self, states: np.ndarray) -> np.ndarray:
+        """Return what a frame of the default camera can show of states (B, S), float32 (B, F); see `View.features`."""
+        return self._seen().features(self.rules.split(np.asarray(states))[0])
+
+    def in_view(self, states: np.ndarray) -> np.ndarray:
+        """Tell on which states (B, S) the default camera sees most of what moves, bool (B,); nothing is drawn."""
+        return self._seen().in_view(self.rules.split(np.asarray(states))[0])
+
     def success(self, states: np.ndarray) -> np.ndarray:
         """Tell on which states (B, S) the goal holds, bool (B,)."""
         return self.rules.success(states)
@@ -206,7 +216,37 @@ class BatchedWorld(VectorEnv):
         """Write graded captions of one state (S,)."""
         return self.rules.describe(state)
 
+    # -- Resumable ---------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Return all that the future depends on besides the actions: arrays by name, and the generators' states."""
+        arrays = {"states": self.get_states(), "ended": self._ended, "steps": self._steps,
+                  "returns": self._returns, "history": self._history}  # fmt: skip
+        copies = {name: array.copy() for name, array in arrays.items()}
+        return copies, {"generators": [rng.bit_generator.state for rng in self._rngs]}
+
+    def load_snapshot(self, arrays: dict[str, np.ndarray], values: dict[str, Any]) -> np.ndarray:
+        """Take a `snapshot` of as many worlds and the same horizon over; return the observations (N, O) of now.
+
+        Raises: `WorldError` for a snapshot of other worlds.
+        """
+        if arrays["history"].shape != self._history.shape:
+            shape = self._history.shape
+            raise world_error("snapshot", f"horizon and worlds {arrays['history'].shape}", f"{shape}",
+                              "make the worlds as they were made")  # fmt: skip
+        self.set_states(arrays["states"])
+        self._ended, self._steps = arrays["ended"].astype(bool), arrays["steps"].astype(int)
+        self._returns, self._history = arrays["returns"].copy(), arrays["history"].astype(bool)
+        for rng, state in zip(self._rngs, values["generators"], strict=True):
+            rng.bit_generator.state = state
+        return self.rules.observe(self.get_states())
+
     # -- inside ------------------------------------------------------------------------------------------------
+
+    def _seen(self) -> View:
+        if self._view is None:
+            self._view = View(self.rules.model, self.camera, self.render_size, self._renderer_args[2])
+        return self._view
 
     def _advance(self, actions: np.ndarray, awake: np.ndarray) -> np.ndarray:
         """Step the awake worlds; return which diverged (N,)."""

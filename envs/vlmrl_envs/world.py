@@ -15,6 +15,8 @@ class World(Protocol):
 
     `states` are float64 (N, S) rows of the full physics state, never the observation. After each step
     `infos["states_before_reset"]` holds the (N, S) states that the step led to, before any autoreset.
+
+    A World may also have the methods of `Seeing` and `Resumable`; `vlmrl` uses them where they are there.
     """
 
     num_envs: int
@@ -29,6 +31,32 @@ class World(Protocol):
     def similarity(self, states: np.ndarray) -> np.ndarray: ...
     def sample_states(self, rng: np.random.Generator, n: int) -> np.ndarray: ...
     def describe(self, state: np.ndarray) -> list[Caption]: ...
+
+
+@runtime_checkable
+class Seeing(Protocol):
+    """A World that says what its default camera can show of states, without drawing them."""
+
+    def visible_features(self, states: np.ndarray) -> np.ndarray:
+        """Return float32 (B, F), equal for states (B, S) whose frames are equal: no velocities, no time."""
+        ...
+
+    def in_view(self, states: np.ndarray) -> np.ndarray:
+        """Tell, bool (B,), on which states the camera sees what the goal is about."""
+        ...
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """A World whose whole life can be stored: what follows `load_snapshot` equals what followed `snapshot`."""
+
+    def snapshot(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Return arrays by name, and JSON values (generators' states)."""
+        ...
+
+    def load_snapshot(self, arrays: dict[str, np.ndarray], values: dict[str, Any]) -> np.ndarray:
+        """Take a snapshot over; return the observations (N, O) of now."""
+        ...
 
 
 def is_world(envs: Any) -> bool:

@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vlmrl.rewards.controls import ConstantReward, random_encoder_reward, swapped_goal
     from vlmrl.rewards.goal_baseline import GoalBaselineReward, goal_baseline_reward
+    from vlmrl.rewards.learned import LearnedReward, LearnedRewardDrift
+    from vlmrl.rewards.learned_config import LearnedConfig
     from vlmrl.rewards.protocol import EmbeddingReward, Reads, RewardModel
 
 __all__ = [
     "ConstantReward",
     "EmbeddingReward",
     "GoalBaselineReward",
+    "LearnedConfig",
+    "LearnedReward",
+    "LearnedRewardDrift",
     "Reads",
     "RewardModel",
     "goal_baseline_reward",
@@ -25,6 +30,9 @@ _HOMES = {
     "ConstantReward": "controls",
     "EmbeddingReward": "protocol",
     "GoalBaselineReward": "goal_baseline",
+    "LearnedConfig": "learned_config",
+    "LearnedReward": "learned",
+    "LearnedRewardDrift": "learned",
     "Reads": "protocol",
     "RewardModel": "protocol",
     "goal_baseline_reward": "goal_baseline",
