@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
@@ -114,4 +114,13 @@ class Labeller(Protocol):
         Raises: UsageError for a setting that is wrong (address, key, model), and a labeller's own error where a
             budget is spent or too many answers fail; it then carries the answers that were given (`answers`).
         """
+        ...
+
+
+@runtime_checkable
+class StreamingLabeller(Labeller, Protocol):
+    """A labeller that also gives its answers one by one: the store then keeps each as soon as it is there."""
+
+    def stream(self, pairs: Sequence[Pair], question: Question) -> Iterator[tuple[int, Answer]]:
+        """Yield (place in `pairs`, answer) once for each pair, in any order."""
         ...
