@@ -75,6 +75,8 @@ def import_jsonl(store: PreferenceStore, path: str | Path) -> int:
                 except (ValueError, KeyError, TypeError, sqlite3.IntegrityError) as error:
                     got = f"{path}, line {number} ({error})"
                     raise usage_error("import", got, "a line of an export", "export it again") from error
+            if number == 0:
+                raise usage_error("import", f"{path}, which is empty", "an export", "export it again")
     except (OSError, UnicodeDecodeError) as error:
         raise usage_error(
             "import", f"{path} ({error})", "a JSONL file of an export", "check the path"

@@ -92,9 +92,9 @@ class LearnedReward(ABC):
 
     def segment_returns(self, batch: np.ndarray) -> np.ndarray:
         """Return each member's returns, float64 (E, B), of segments (B, L, ...), not standardised: of P(first)."""
-        items = self._items(np.asarray(batch))
+        ensemble, items = self._fitted(), self._items(np.asarray(batch))
         mask = np.ones(items.shape[:2], bool)
-        return score_segments(self._fitted(), self.members, items, mask, self.fit_config.aggregate)
+        return score_segments(ensemble, self.members, items, mask, self.fit_config.aggregate)
 
     def probabilities(self, pairs: Sequence[Pair]) -> np.ndarray:
         """Return P(first preferred), float64 (P,), of pairs: the mean over the members."""

@@ -67,7 +67,7 @@ def connect(path: Path, timeout_s: float) -> sqlite3.Connection:
             connection.execute("PRAGMA synchronous = FULL")
             # A file that may only be read says so now, and not after the first answer was paid for.
             with transaction(connection):
-                pass
+                connection.execute(f"PRAGMA user_version = {VERSION}")
         except BaseException:
             if connection is not None:
                 connection.close()
@@ -185,10 +185,11 @@ def unpack(data: bytes, height: int, width: int) -> np.ndarray:
     size = 3 * height * width
     if not 0 < height * width <= MAX_PIXELS:
         raise ValueError(f"a frame of {height}x{width} pixels")
+    unpacker = zlib.decompressobj()
     try:
-        pixels = zlib.decompressobj().decompress(data, size + 1)
+        pixels = unpacker.decompress(data, size + 1)
     except zlib.error as error:
         raise ValueError(f"damaged pixels ({error})") from error
-    if len(pixels) != size:
-        raise ValueError(f"{len(pixels)} bytes of pixels instead of {size}")
+    if len(pixels) != size or not unpacker.eof:  # its end holds a checksum
+        raise ValueError(f"damaged pixels ({len(pixels)} bytes, {size} expected)")
     return np.frombuffer(pixels, np.uint8).reshape(height, width, 3)

@@ -65,13 +65,28 @@ def gather(
     while stage.labels < count and len(stage.answered) < most:
         wanted = min(count - stage.labels, most - len(stage.answered))
         known = [*before, *(pair for pair, _ in stage.answered)]
-        try:
-            pairs = sampler.sample(pool, wanted, rng, known)
-        except UsageError:
-            if not stage.answered:
-                raise
+        pairs = _as_many(sampler, pool, wanted, rng, known)
+        if not pairs:
             break
         found = store.ask(labeller, pairs, question)
         stage.answered += zip(pairs, found.answers, strict=True)
         stage.asked += found.asked
     return stage
+
+
+def _as_many(
+    sampler: PairSampler, pool: SegmentPool, wanted: int, rng: np.random.Generator, known: list[Pair]
+) -> list[Pair]:
+    """Draw `wanted` new pairs, or half of them, or a quarter, ...; none if the pool has no new one.
+
+    Raises: UsageError if it never had one.
+    """
+    while True:
+        try:
+            return sampler.sample(pool, wanted, rng, known)
+        except UsageError:
+            if wanted == 1 and not known:
+                raise
+        wanted //= 2
+        if wanted == 0:
+            return []
