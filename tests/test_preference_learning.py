@@ -17,7 +17,7 @@ from preference_fakes import QUESTION, pair, segment, some_pairs
 
 from vlmrl.errors import NonFiniteError, UsageError
 from vlmrl.preferences.bradley_terry import bradley_terry_loss, preference_logits, segment_returns
-from vlmrl.preferences.calibration import calibrate
+from vlmrl.preferences.calibration import accuracy_by_gap, calibrate
 from vlmrl.preferences.fitting import FitConfig
 from vlmrl.preferences.labelled import label_pairs, split_pairs
 from vlmrl.preferences.learning import (
@@ -121,6 +121,17 @@ def test_calibration_is_the_same_for_pairs_turned_round(count, seed):
     one, other = calibrate(p, labels), calibrate(1 - p, 1 - labels)
     assert one.ece == pytest.approx(other.ece, abs=1e-9) and one.accuracy == other.accuracy
     assert sum(b.count for b in one.bins) == count and 0 <= one.ece <= 1
+
+
+def test_accuracy_by_progress_gap_by_hand():
+    gaps = np.array([0.1, -0.2, 0.3, -0.4, 0.0, 0.5, 9.0])
+    labels = np.array([0.0, 0.0, 0.5, 0.2, 1.0, 0.9, np.nan])
+    found = accuracy_by_gap(gaps, labels, 2)
+    assert [(b.low, b.high, b.count) for b in found] == [(0.1, 0.3, 3), (0.4, 0.5, 2)]
+    assert [b.accuracy for b in found] == [0.5, 1.0]  # wrong, right, a tie; right, right
+    assert accuracy_by_gap(np.zeros(3), np.ones(3)) == ()
+    with pytest.raises(UsageError, match="accuracy"):
+        accuracy_by_gap(np.zeros(3), np.ones(2))
 
 
 # -- split --------------------------------------------------------------------------------------------------------

@@ -73,3 +73,41 @@ def calibrate(p: np.ndarray, labels: np.ndarray, num_bins: int = 10) -> Calibrat
     safe = np.clip(p, 1e-12, 1 - 1e-12)
     loss = -(labels * np.log(safe) + (1 - labels) * np.log(1 - safe)).mean()
     return Calibration(len(p), float(right.mean()) if clear.any() else None, float(loss), float(ece), bins)
+
+
+@dataclass(frozen=True)
+class GapBin:
+    """Pairs whose progress differs by between `low` and `high`."""
+
+    low: float
+    """Least gap."""
+    high: float
+    """Greatest gap."""
+    count: int
+    """Pairs with a label in it."""
+    accuracy: float
+    """How often the label was on the side of more progress; 1/2 for a tie."""
+
+
+def accuracy_by_gap(gaps: np.ndarray, labels: np.ndarray, num_bins: int = 10) -> tuple[GapBin, ...]:
+    """Return how often labels (P,) were right by how far the first segment's progress exceeds the second's (P,).
+
+    Bins hold equally many pairs. Pairs of equal progress have no right answer and are left out, as are abstentions
+    (NaN). A soft label counts for the side that it leans to.
+    Raises: UsageError for arrays of unequal length, or no bin.
+
+    Source: RL-VLM-F's figure of label accuracy by progress gap, in ten bins.
+    """
+    gaps, labels = np.asarray(gaps, np.float64), np.asarray(labels, np.float64)
+    if gaps.shape != labels.shape or gaps.ndim != 1 or num_bins < 1:
+        got = f"shapes {gaps.shape} and {labels.shape}, {num_bins} bins"
+        raise usage_error("accuracy", got, "two arrays (P,) and at least 1 bin", "give each pair a label")
+    used = (gaps != 0) & np.isfinite(labels)
+    gaps, labels = gaps[used], labels[used]
+    right = np.where(labels == 0.5, 0.5, (labels > 0.5) == (gaps > 0))
+    parts = np.array_split(np.argsort(np.abs(gaps), kind="stable"), num_bins)
+    return tuple(
+        GapBin(float(np.abs(gaps[p]).min()), float(np.abs(gaps[p]).max()), len(p), float(right[p].mean()))
+        for p in parts
+        if len(p)
+    )

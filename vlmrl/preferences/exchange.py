@@ -155,7 +155,7 @@ def _take(connection: sqlite3.Connection, line: dict[str, Any], first: bool) -> 
     else:
         place = len(rows.KEPT.split(", "))
         answer: Answer = rows.answer_of(values[place:-1])
-        values[place:-1] = rows.answer_row(answer)
+        values[place:-1] = rows.answer_rows([answer])[0]
     added = connection.execute(_INSERTS[table], values).rowcount
     return max(added, 0) if table == "answers" else 0
 

@@ -16,7 +16,7 @@ from vlmrl.preferences.protocol import Answer, Labeller, Question, Segment
 
 Key = tuple[str, str, str, str]
 COLUMNS = "label, answered_by, reason, answered_model, answered_parameters, seconds, tokens, cost"
-"""An answer, in the order of `answer_row`."""
+"""An answer, in the order of `answer_rows`."""
 KEPT = "pair, question, labeller, model, parameters"
 """What an answer is kept under."""
 ANSWER_NAMES = f"{KEPT}, {COLUMNS}, created"
@@ -66,16 +66,23 @@ def checked(labeller: Labeller, answer: Any) -> Answer:
     return answer
 
 
-def answer_row(answer: Answer) -> tuple[Any, ...]:
-    """Return an answer as the values of `COLUMNS`."""
+def answer_rows(answers: Sequence[Answer]) -> list[tuple[Any, ...]]:
+    """Return answers as the values of `COLUMNS`, secrets taken out."""
+    # A labeller gives most of its answers the same parameters: they are written down once.
+    different = {id(answer.parameters): answer.parameters for answer in answers}
+    parameters = {key: canonical(redact(to_plain(value))) for key, value in different.items()}
+    return [_answer_row(answer, parameters[id(answer.parameters)]) for answer in answers]
+
+
+def _answer_row(answer: Answer, parameters: str) -> tuple[Any, ...]:
     label = None if answer.label is None else float(answer.label)
-    parameters = canonical(redact(to_plain(answer.parameters)))
-    by = (answer.labeller, str(redact(answer.reason)), answer.model, parameters)
+    reason = str(redact(answer.reason)) if answer.reason else ""
+    by = (answer.labeller, reason, answer.model, parameters)
     return label, *by, float(answer.seconds), int(answer.tokens), float(answer.cost)
 
 
 def answer_of(row: Sequence[Any]) -> Answer:
-    """Return the answer that `answer_row` wrote."""
+    """Return an answer that `answer_rows` wrote."""
     label, by, reason, model, parameters, seconds, tokens, cost = row
     return Answer(label, by, reason, model, json.loads(parameters), seconds, tokens, cost)
 

@@ -30,7 +30,7 @@ from vlmrl.preferences.rows import (
     Key,
     answer_key,
     answer_of,
-    answer_row,
+    answer_rows,
     checked,
     digest,
     question_text,
@@ -186,7 +186,8 @@ class PreferenceStore:
             )
 
     def _write(self, answers: list[tuple[str, Answer]], key: Key, again: bool = False) -> None:
-        rows = [(pair, *key, *answer_row(answer), time.time()) for pair, answer in answers]
+        values, now = answer_rows([answer for _, answer in answers]), time.time()
+        rows = [(pair, *key, *value, now) for (pair, _), value in zip(answers, values, strict=True)]
         try:
             with self.writing() as connection:
                 connection.executemany(INSERT_AGAIN if again else INSERT, rows)
