@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vlmrl.preferences.protocol import Answer, Pair, Question, Segment
+from vlmrl.preferences.protocol import Answer, Group, Pair, Question, Segment
 
 QUESTION = Question("red", "blue")
 
@@ -62,12 +62,12 @@ class StreamingFake(CountingLabeller):
         super().__init__("streaming")
         self.until = until
 
-    def stream(self, pairs: Sequence[Pair], question: Question) -> Iterator[tuple[int, Answer]]:
+    def stream(self, pairs: Sequence[Pair], question: Question) -> Iterator[Group]:
         for count, place in enumerate(reversed(range(len(pairs)))):
             if count == self.until:
                 raise RuntimeError("the line is dead")
             self.asked.append(pairs[place].key)
-            yield place, Answer(self.label(pairs[place]), self.name)
+            yield [(place, Answer(self.label(pairs[place]), self.name))]
 
 
 class BudgetSpent(RuntimeError):

@@ -272,6 +272,8 @@ def test_when_the_better_one_stops_what_was_answered_is_carried_on(tmp_path: Pat
         with pytest.raises(BudgetSpent):
             store.ask(routed, SIX, QUESTION)
         assert len(store.answered()) == 4
+        whole = RoutedLabeller(Says("cheap", CHEAP), Says("better", BETTER))
+        assert store.ask(whole, SIX, QUESTION).asked == 2
     first_fails = RoutedLabeller(Poor("cheap", {1: 0.6}), Says("better", BETTER))
     with pytest.raises(BudgetSpent) as error:
         first_fails.answer(SIX[:1], QUESTION)

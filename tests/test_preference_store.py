@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,7 @@ class Streaming(Slow):
     def stream(self, pairs, question):
         for place, pair in enumerate(pairs):
             self.note([pair])
-            yield place, CountingLabeller.answer(self, [pair], question)[0]
+            yield [(place, CountingLabeller.answer(self, [pair], question)[0])]
 
 labeller = (Streaming if streams == "1" else Slow)()
 with PreferenceStore(path) as store:
@@ -234,11 +235,20 @@ def test_a_labeller_that_returns_nonsense_is_named_and_nothing_is_kept(store: Pr
         store.ask(Short(), PAIRS[:3], QUESTION)
     with pytest.raises(UsageError, match="answer: got float of counting"):
         store.ask(Numbers(), PAIRS[:3], QUESTION)
+
+    class Stutters(CountingLabeller):
+        def stream(self, pairs, question):
+            yield [(1, Answer(1.0, "x"))]
+            yield [(1, Answer(0.0, "x"))]
+
+    with pytest.raises(UsageError, match="labeller: got pair 1 of counting; expected each of 3 pairs once"):
+        store.ask(Stutters(model="other"), PAIRS[:3], Question("stutter"))
+    assert [a.label for _, a in store.answered(Question("stutter"))] == [1.0]
     with pytest.raises(UsageError, match="batch_size"):
         store.ask(CountingLabeller(), PAIRS[:3], QUESTION, batch_size=0)
     with pytest.raises(UsageError, match="answers: got 0"):
         store.record(CountingLabeller(), PAIRS[:3], QUESTION, [])
-    assert store.answered(abstained=True) == []
+    assert store.answered(QUESTION, abstained=True) == []
 
 
 def test_pairs_wait_for_a_page_and_its_answers_are_recorded_once(store: PreferenceStore):
@@ -314,6 +324,20 @@ def test_many_processes_may_make_the_store_at_once(tmp_path: Path):
     for writer in writers:
         finish(writer)
     assert len(log.read_text().split()) == 3
+
+
+def test_threads_of_one_process_ask_each_pair_once(store: PreferenceStore):
+    class Slow(CountingLabeller):
+        def answer(self, pairs, question):
+            time.sleep(0.01)
+            return super().answer(pairs, question)
+
+    labeller = Slow()
+    with ThreadPoolExecutor(4) as threads:
+        found = list(
+            threads.map(lambda _: store.ask(labeller, PAIRS, QUESTION, batch_size=5).answers, range(4))
+        )
+    assert sorted(labeller.asked) == sorted(p.key for p in PAIRS) and all(f == found[0] for f in found)
 
 
 # -- out and in ---------------------------------------------------------------------------------------------------

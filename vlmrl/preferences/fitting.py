@@ -14,9 +14,7 @@ from vlmrl.errors import usage_error
 from vlmrl.preferences.bradley_terry import Aggregate, bradley_terry_loss, preference_logits, segment_returns
 from vlmrl.preferences.calibration import Calibration, calibrate
 from vlmrl.preferences.labelled import LabelledPairs
-
-SCORED_AT_ONCE = 2048
-"""Frames that a network scores at once outside training."""
+from vlmrl.preferences.networks import rows_at_once
 
 
 @dataclass(frozen=True)
@@ -156,7 +154,7 @@ def score_segments(
     """Return each member's returns, float64 (E, S), of segments (S, L, ...), a bounded number of frames at once."""
     ensemble.eval()
     device = next(ensemble.parameters()).device
-    each = max(1, SCORED_AT_ONCE // items.shape[1])
+    each = rows_at_once(items.shape[1:])
     parts = []
     for first in range(0, len(items), each):
         part = torch.from_numpy(np.ascontiguousarray(items[first : first + each])).to(device)

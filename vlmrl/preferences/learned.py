@@ -17,12 +17,11 @@ from vlmrl.configs import from_plain
 from vlmrl.errors import usage_error
 from vlmrl.preferences.fitting import FitConfig, FitReport, fit, score_segments
 from vlmrl.preferences.labelled import label_pairs
+from vlmrl.preferences.networks import rows_at_once
 from vlmrl.preferences.protocol import Answer, Pair, Segment
 from vlmrl.preferences.weights import write_reward
 from vlmrl.rewards.protocol import Reads
 
-CHUNK = 4096
-"""Embeddings scored at once, or frames embedded at once; an eighth as many frames are scored at once."""
 FLAT = 1e-6
 """A reward that varies by less over the pool is flat, and is not blown up."""
 
@@ -110,7 +109,7 @@ class LearnedReward(ABC):
 
     def _raw(self, batch: np.ndarray | Tensor) -> Tensor:
         ensemble = self._fitted()
-        chunk = CHUNK if self.segment_reads == "embeddings" else CHUNK // 8
+        chunk = rows_at_once(tuple(batch.shape[1:]))
         parts = [torch.zeros(self.members, 0, device=self.device)]
         with torch.no_grad():
             for first in range(0, len(batch), chunk):

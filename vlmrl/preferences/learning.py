@@ -22,10 +22,13 @@ from vlmrl.errors import usage_error
 from vlmrl.frames import check_frames
 from vlmrl.preferences.encoder_labeller import fingerprint
 from vlmrl.preferences.fitting import FitConfig
-from vlmrl.preferences.learned import CHUNK, LearnedReward
+from vlmrl.preferences.learned import LearnedReward
 from vlmrl.preferences.networks import ConvConfig, EmbeddingEnsemble, HeadConfig, PixelEnsemble
 from vlmrl.preferences.protocol import Segment
 from vlmrl.preferences.weights import read_reward
+
+CHUNK = 4096
+"""Frames put together for the encoder at once."""
 
 
 @dataclass(frozen=True)

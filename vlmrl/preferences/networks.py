@@ -117,6 +117,11 @@ class PixelEnsemble(nn.Module):
         return torch.stack(rewards)
 
 
+def rows_at_once(shape: tuple[int, ...]) -> int:
+    """Return how many items of this shape are scored at once: 128 MiB of them as float32, at least one item."""
+    return max(1, 2**25 // max(math.prod(shape), 1))
+
+
 def _side(side: int, config: ConvConfig) -> int:
     """Return a frame's side after all layers, below 1 if they use it up."""
     for kernel, stride in zip(config.kernels, config.strides, strict=True):

@@ -117,10 +117,14 @@ class Labeller(Protocol):
         ...
 
 
+Group = Sequence[tuple[int, Answer]]
+"""Answers that came together, each with the place of its pair."""
+
+
 @runtime_checkable
 class StreamingLabeller(Labeller, Protocol):
-    """A labeller that also gives its answers one by one: the store then keeps each as soon as it is there."""
+    """A labeller that also gives its answers as they come: the store then keeps each group as soon as it is there."""
 
-    def stream(self, pairs: Sequence[Pair], question: Question) -> Iterator[tuple[int, Answer]]:
-        """Yield (place in `pairs`, answer) once for each pair, in any order."""
+    def stream(self, pairs: Sequence[Pair], question: Question) -> Iterator[Group]:
+        """Yield groups of (place in `pairs`, answer), each pair once, in any order."""
         ...

@@ -5,12 +5,13 @@ Source: ROVED (2603.28053) and Hybrid Preferences (2410.19133) as ideas; the mar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from vlmrl.errors import usage_error
-from vlmrl.preferences.protocol import Answer, Labeller, Pair, Question
+from vlmrl.preferences.asking import answer_groups
+from vlmrl.preferences.protocol import Answer, Group, Labeller, Pair, Question
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class RoutedConfig:
     margin: float = 0.2
     """|P(first) - 1/2| below this is unsure; 0 escalates abstentions only, above 1/2 everything."""
     budget: int | None = None
-    """Pairs escalated at most, over all calls; the least sure go first. None is without end."""
+    """Pairs escalated at most in this labeller's life; the least sure of a call go first. None is without end."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.margin <= 1:
@@ -69,70 +70,52 @@ class RoutedLabeller:
     def answer(self, pairs: Sequence[Pair], question: Question) -> list[Answer]:
         """Return an answer for each pair, in order.
 
-        Raises: what a labeller raises; `answers`, if it carries some, are then those of all pairs, in order, None for
-            pairs that were escalated and not answered.
+        Raises: what a labeller raises; it then carries, as `answers`, what is known of all pairs, in order: None where
+            the first did not answer, or was unsure and the second did not.
         """
-        cheap = self._ask_first(pairs, question)
-        unsure = [i for i, answer in enumerate(cheap) if self._is_unsure(answer)]
-        unsure.sort(key=lambda i: _sureness(cheap[i]))  # stable: ties stay in order
-        left = len(unsure) if self.config.budget is None else self.config.budget - self.report.escalated
-        chosen = sorted(unsure[: max(left, 0)])
-        answers: list[Answer | None] = list(cheap)
-        for i in chosen:
-            answers[i] = None
-        better: list[Answer | None] = []
+        answers: list[Answer | None] = [None] * len(pairs)
         try:
-            better = list(self.second.answer([pairs[i] for i in chosen], question)) if chosen else []
+            for group in self.stream(pairs, question):
+                for place, answer in group:
+                    answers[place] = answer
         except BaseException as error:
-            carried = getattr(error, "answers", None)
-            better = list(carried)[: len(chosen)] if isinstance(carried, Sequence) else []
-            self._merge(answers, cheap, chosen, better)
             error.answers = answers  # type: ignore[attr-defined]
             raise
-        finally:
-            self._count(len(pairs), len(unsure), better)
-        if len(better) != len(chosen):
-            got = f"{len(better)} answers of {self.second.name}"
-            raise usage_error("labeller", got, f"{len(chosen)}, one for each pair", "mend the labeller")
-        self._merge(answers, cheap, chosen, better)
         return [answer for answer in answers if answer is not None]
 
-    def _ask_first(self, pairs: Sequence[Pair], question: Question) -> list[Answer]:
-        try:
-            return self.first.answer(pairs, question)
-        except BaseException as error:
-            carried = getattr(error, "answers", None)
-            if isinstance(carried, Sequence):  # what it was unsure of would have been asked again
-                sure = [None if a is None or self._is_unsure(a) else a for a in carried]
-                error.answers = sure  # type: ignore[attr-defined]
-            raise
+    def stream(self, pairs: Sequence[Pair], question: Question) -> Iterator[Group]:
+        """Yield what the first labeller is sure of, then what the second says, as it comes."""
+        cheap: dict[int, Answer] = {}
+        for group in answer_groups(self.first, pairs, question):
+            cheap |= dict(group)
+            yield [(place, answer) for place, answer in group if not self._is_unsure(answer)]
+        unsure = sorted(i for i, answer in cheap.items() if self._is_unsure(answer))
+        by_need = sorted(unsure, key=lambda i: _sureness(cheap[i]))  # stable: equals stay in order
+        left = len(unsure) if self.config.budget is None else self.config.budget - self.report.escalated
+        chosen = sorted(by_need[: max(left, 0)])
+        self._count(asked=len(pairs), unsure=len(unsure))
+        yield [(i, cheap[i]) for i in sorted(set(unsure) - set(chosen))]
+        if chosen:
+            for group in answer_groups(self.second, [pairs[i] for i in chosen], question):
+                self._count(escalated=len(group), abstained=sum(answer.label is None for _, answer in group))
+                yield [(chosen[i], _both(cheap[chosen[i]], answer)) for i, answer in group]
 
     def _is_unsure(self, answer: Answer) -> bool:
         return answer.label is None or abs(answer.label - 0.5) < self.config.margin
 
-    def _count(self, asked: int, unsure: int, better: list[Answer | None]) -> None:
-        before, got = self.report, [answer for answer in better if answer is not None]
-        self.report = RoutedReport(
-            before.asked + asked, before.unsure + unsure, before.escalated + len(got),
-            before.abstained + sum(answer.label is None for answer in got),
-        )  # fmt: skip
+    def _count(self, **more: int) -> None:
+        self.report = replace(
+            self.report, **{name: getattr(self.report, name) + n for name, n in more.items()}
+        )
 
-    def _merge(
-        self,
-        answers: list[Answer | None],
-        cheap: list[Answer],
-        chosen: list[int],
-        better: list[Answer | None],
-    ) -> None:
-        """Put the second labeller's answers in place, with what both cost."""
-        for i, answer in zip(chosen, better, strict=False):
-            if answer is not None:
-                said = {"labeller": cheap[i].labeller, "label": cheap[i].label}
-                answers[i] = replace(
-                    answer, parameters={**answer.parameters, "escalated_from": said},
-                    seconds=cheap[i].seconds + answer.seconds, tokens=cheap[i].tokens + answer.tokens,
-                    cost=cheap[i].cost + answer.cost,
-                )  # fmt: skip
+
+def _both(cheap: Answer, better: Answer) -> Answer:
+    """Return the second's answer, with what both cost and what the first said."""
+    said = {"labeller": cheap.labeller, "label": cheap.label}
+    return replace(
+        better, parameters={**better.parameters, "escalated_from": said}, seconds=cheap.seconds + better.seconds,
+        tokens=cheap.tokens + better.tokens, cost=cheap.cost + better.cost,
+    )  # fmt: skip
 
 
 def _sureness(answer: Answer) -> float:

@@ -58,14 +58,6 @@ def digest(pair: str, key: Key) -> str:
     return hashlib.sha256(canonical([pair, *key]).encode()).hexdigest()
 
 
-def checked(labeller: Labeller, answer: Any) -> Answer:
-    """Return the answer. Raises: UsageError for anything that is none."""
-    if not isinstance(answer, Answer):
-        got = f"{type(answer).__name__} of {getattr(labeller, 'name', labeller)}"
-        raise usage_error("answer", got, "an Answer", "mend the labeller")
-    return answer
-
-
 def answer_rows(answers: Sequence[Answer]) -> list[tuple[Any, ...]]:
     """Return answers as the values of `COLUMNS`, secrets taken out."""
     # A labeller gives most of its answers the same parameters: they are written down once.

@@ -21,6 +21,7 @@ import numpy as np
 
 from vlmrl.errors import usage_error
 from vlmrl.preferences import schema
+from vlmrl.preferences.asking import answer_groups
 from vlmrl.preferences.claims import claimed
 from vlmrl.preferences.protocol import Answer, Labeller, Pair, Question, Segment
 from vlmrl.preferences.rows import (
@@ -31,7 +32,6 @@ from vlmrl.preferences.rows import (
     answer_key,
     answer_of,
     answer_rows,
-    checked,
     digest,
     question_text,
     segment_row,
@@ -89,7 +89,7 @@ class PreferenceStore:
     ) -> Asked:
         """Answer pairs from the store, and ask the labeller only for what is not there, each different pair once.
 
-        Each batch of answers is kept as soon as it is there; of a `StreamingLabeller` each answer. Of two processes
+        Each batch of answers is kept as soon as it is there; of a `StreamingLabeller` each group. Of two processes
         that want the same, one asks. `ask_again` asks once more where the labeller abstained.
         Raises: UsageError for a labeller that returns the wrong number of answers; StoreError; what the labeller
             raises, after the answers that it carries (`answers`, in order, None where there is none) were kept.
@@ -137,34 +137,8 @@ class PreferenceStore:
     def _ask_missing(
         self, labeller: Labeller, pairs: list[Pair], question: Question, key: Key, again: bool
     ) -> None:
-        keys = [pair.key for pair in pairs]
-        stream = getattr(labeller, "stream", None)
-        if callable(stream):
-            given = set()
-            for place, answer in stream(pairs, question):
-                self._write([(keys[place], checked(labeller, answer))], key, again)
-                given.add(place)
-            count = len(given)
-        else:
-            try:
-                answers = labeller.answer(pairs, question)
-            except BaseException as error:  # an interrupted labeller, too, may carry what was paid for
-                carried = getattr(error, "answers", None)
-                kept = list(carried)[: len(keys)] if isinstance(carried, Sequence) else []
-                self._write(
-                    [(k, a) for k, a in zip(keys, kept, strict=False) if isinstance(a, Answer)], key, again
-                )
-                raise
-            count = len(answers)
-            if count == len(keys):
-                self._write(
-                    [(k, checked(labeller, a)) for k, a in zip(keys, answers, strict=True)], key, again
-                )
-        if count != len(keys):
-            got = f"{count} answers of {labeller.name}"
-            raise usage_error(
-                "labeller", got, f"{len(keys)}, one for each pair", "abstain where there is none"
-            )
+        for group in answer_groups(labeller, pairs, question):
+            self._write([(pairs[place].key, answer) for place, answer in group], key, again)
 
     # -- writing -----------------------------------------------------------------------------------------------
 
