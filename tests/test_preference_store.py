@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -188,6 +189,37 @@ def test_packing_loses_nothing(height, width, seed):
     for damaged, size in ((data[:-5], height), (data, height + 1), (b"no", height)):
         with pytest.raises(ValueError):
             schema.unpack(damaged, size, width)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(), lambda x: st.lists(x, max_size=3)
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.none() | st.floats(0, 1), st.text(), st.text(), st.dictionaries(st.text(), JSON, max_size=3),
+    st.floats(0, 1e9), st.integers(0, 10**9),
+)  # fmt: skip
+def test_answers_come_back_as_they_were(label, reason, model, parameters, number, tokens):
+    answer = Answer(label, "x", reason, model, parameters, number, tokens, number)
+    with tempfile.TemporaryDirectory() as folder, PreferenceStore(Path(folder) / "s") as store:
+        labeller = CountingLabeller("x", **{"p": parameters})
+        store.record(labeller, PAIRS[:1], QUESTION, [answer])
+        (found,) = store.find(labeller, PAIRS[:1], QUESTION)
+        assert found == answer
+        export_jsonl(store, Path(folder) / "out")
+        with PreferenceStore(Path(folder) / "other") as other:
+            assert import_jsonl(other, Path(folder) / "out") == 1
+            assert other.find(labeller, PAIRS[:1], QUESTION) == [answer]
+
+
+def test_what_a_model_says_may_be_no_proper_text(store: PreferenceStore, tmp_path: Path):
+    odd = Answer(1.0, "x", "half \ud83d and \x00", parameters={"said": "\ud83d"})
+    store.record(CountingLabeller("x"), PAIRS[:1], QUESTION, [odd])
+    (found,) = store.find(CountingLabeller("x"), PAIRS[:1], QUESTION)
+    assert found.label == 1.0 and found.reason == "half ? and \x00" and found.parameters == odd.parameters
+    assert export_jsonl(store, tmp_path / "out.jsonl") == 1
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 100])

@@ -44,8 +44,8 @@ def question_text(question: Question) -> str:
 
 
 def canonical(value: Any) -> str:
-    """Return JSON that is the same for equal values."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    """Return JSON that is the same for equal values; ASCII, so that half a surrogate pair does no harm."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 def pair_key(first: str, second: str) -> str:
@@ -69,8 +69,13 @@ def answer_rows(answers: Sequence[Answer]) -> list[tuple[Any, ...]]:
 def _answer_row(answer: Answer, parameters: str) -> tuple[Any, ...]:
     label = None if answer.label is None else float(answer.label)
     reason = str(redact(answer.reason)) if answer.reason else ""
-    by = (answer.labeller, reason, answer.model, parameters)
+    by = (_text(answer.labeller), _text(reason), _text(answer.model), parameters)
     return label, *by, float(answer.seconds), int(answer.tokens), float(answer.cost)
+
+
+def _text(text: str) -> str:
+    """Return text that can be written: what a model said may hold half a surrogate pair, which UTF-8 has no form for."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def answer_of(row: Sequence[Any]) -> Answer:

@@ -22,7 +22,7 @@ from vlmrl.preferences.segments import SegmentPool
 
 Content = frozenset[str]
 SCORED_AT_ONCE = 1024
-"""Segments that a model scores at once."""
+"""Frames that a model is given at once."""
 
 
 class Judge(Protocol):
@@ -219,9 +219,10 @@ def split(count: int, shares: list[float]) -> list[int]:
 def probabilities(judge: Judge, pool: SegmentPool, drawn: np.ndarray) -> np.ndarray:
     """Return each member's P(first preferred), float (E, M), of candidates (M, 2); each segment is scored once."""
     places, rows = np.unique(drawn, return_inverse=True)
+    each = max(1, SCORED_AT_ONCE // pool.config.length)
     parts = [
-        judge.segment_returns(pool.batch(places[i : i + SCORED_AT_ONCE].tolist(), judge.segment_reads))
-        for i in range(0, len(places), SCORED_AT_ONCE)
+        judge.segment_returns(pool.batch(places[i : i + each].tolist(), judge.segment_reads))
+        for i in range(0, len(places), each)
     ]
     returns = np.concatenate(parts, axis=1)
     first, second = rows.reshape(drawn.shape).T

@@ -38,6 +38,9 @@ from vlmrl.preferences.rows import (
 )
 from vlmrl.preferences.schema import StoreError
 
+STORE = "preferences.sqlite"
+"""The store's name in a run folder."""
+
 
 @dataclass(frozen=True)
 class Asked:
