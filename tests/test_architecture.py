@@ -23,7 +23,11 @@ ORDER = [
     "adapt.config", "adapt.pairs", "adapt.cache", "adapt.stored", "adapt.worlds", "adapt.captions", "adapt.videos",
     "adapt.families", "adapt.tokens", "adapt.batches", "adapt.loss", "adapt.lora", "adapt.model", "adapt.validation",
     "adapt.folder", "adapt.training", "adapt.loop", "adapt.options", "adapt",
-    "preferences.protocol", "preferences",
+    "preferences.protocol", "preferences.asking", "preferences.segments", "preferences.samplers", "preferences.schema", "preferences.rows",
+    "preferences.claims", "preferences.store", "preferences.exchange", "preferences.stage", "preferences.oracle",
+    "preferences.encoder_labeller", "preferences.routed", "preferences.bradley_terry", "preferences.calibration",
+    "preferences.networks", "preferences.labelled", "preferences.fitting", "preferences.weights", "preferences.learned",
+    "preferences.learning", "preferences.relabelling", "preferences",
     "doctor", "task_options", "commands", "cli", "__main__",
 ]  # fmt: skip
 """Modules of `vlmrl` in the order data flows through them: each may import only those above it."""
@@ -34,8 +38,16 @@ DOORS = {
     "stable_baselines3": {"sb3"},
     "jax": {"agents.gae", "agents.networks", "agents.normalise", "agents.update", "agents.ppo", "doctor"},
     "optax": {"agents.update"},
+    "sqlite3": {"preferences.schema", "preferences.store", "preferences.exchange"},
     "tyro": {"commands", "task_options", "adapt.options", "cli"},
 }
+
+
+PREFERENCES_WITH_TORCH = {
+    "preferences.encoder_labeller", "preferences.bradley_terry", "preferences.networks", "preferences.fitting",
+    "preferences.learned", "preferences.learning", "preferences.relabelling",
+}  # fmt: skip
+"""Asking, keeping and drawing pairs must not need torch."""
 
 
 def modules() -> Iterator[tuple[str, Path]]:
@@ -91,6 +103,11 @@ def test_imports_go_up_only(name: str, path: Path) -> None:
 def test_one_door_for_each_heavy_library(library: str) -> None:
     users = {name for name, path in modules() if any(m.split(".")[0] == library for m in imports(path))}
     assert users <= DOORS[library]
+
+
+def test_preferences_need_torch_only_to_embed_and_to_learn() -> None:
+    users = {name for name, path in modules() if any(m.split(".")[0] == "torch" for m in imports(path))}
+    assert {name for name in users if name.startswith("preferences")} <= PREFERENCES_WITH_TORCH
 
 
 def test_the_worlds_know_nothing_of_vlmrl() -> None:

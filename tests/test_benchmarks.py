@@ -10,7 +10,15 @@ from pathlib import Path
 import gymnasium
 import pytest
 
-from benchmarks import encoder_speed, import_time, large_models, learned_reward, ppo_parity, whole_loop
+from benchmarks import (
+    encoder_speed,
+    import_time,
+    large_models,
+    learned_reward,
+    ppo_parity,
+    preference_labels,
+    whole_loop,
+)
 from vlmrl.errors import UsageError
 
 
@@ -83,6 +91,21 @@ def test_whole_loop_sets_the_loop_beside_its_stages(tmp_path: Path, monkeypatch:
     (row,) = found["rows"]
     assert set(row["alone"]) == {"act", "step", "render", "embed and score", "update"}
     assert row["ratio"] == pytest.approx(row["whole"] / sum(row["alone"].values()))
+
+
+def test_preference_labels_are_timed_and_held_against_progress(tmp_path: Path) -> None:
+    out = tmp_path / "labels.json"
+    arguments = ["--tasks", "cartpole", "--pairs", "40", "--calibration", "30", "--out", str(out)]
+    preference_labels.main(arguments)
+    (row,) = json.loads(out.read_text())
+    assert row["pairs"] == 40 and row["seconds"] == pytest.approx(
+        row["seconds_drawing"] + row["seconds_asking"]
+    )
+    assert 0.5 < row["accuracy"] <= 1 and row["temperature"] > 0 and row["hardware"]["cores"] >= 1
+    bins = row["accuracy_by_gap"]
+    assert sum(b["count"] for b in bins) == 40 and [b["low"] for b in bins] == sorted(b["low"] for b in bins)
+    with pytest.raises(UsageError, match="task: got 'nothing'"):
+        preference_labels.main(["--tasks", "nothing", "--out", str(out)])
 
 
 def test_import_time_is_that_of_a_fresh_interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

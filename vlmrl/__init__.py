@@ -9,6 +9,7 @@ Modules, in the order data flows through them; each imports only from those abov
     checkpoints, runs, overlay, video, report    what a run leaves behind
     preflight, loop, training, evaluation, doctor, cli
     adapt                                        encoders trained or fine-tuned on frames and captions
+    preferences                                  pairs of clips, labellers, a store, a reward learned from answers
 """
 
 from __future__ import annotations

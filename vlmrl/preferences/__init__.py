@@ -1,4 +1,63 @@
 """Preferences: which of two clips is closer to the goal; asked once, kept, and learned from.
 
 Data flows one way: segments of rollouts, pairs, answers of a labeller kept in a store, a reward fitted to them.
+
+    protocol.py         segments, pairs, questions, answers, labellers: what everything here speaks of
+    segments.py         a bounded pool of segments of rollouts; samplers.py: which pairs of them are asked
+    oracle.py           labellers: the oracle, an encoder (encoder_labeller.py), a cheap one before a better (routed.py)
+    schema.py rows.py claims.py store.py exchange.py    one SQLite file of all that was asked; JSONL in and out
+    stage.py            one stage of asking, until there are enough labels
+    bradley_terry.py calibration.py networks.py labelled.py fitting.py    mathematics and fitting
+    weights.py learned.py learning.py    the learned reward; relabelling.py: new rewards for all that was seen
+
+Importing this loads no torch.
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vlmrl.preferences.encoder_labeller import EncoderLabeller, EncoderLabellerConfig
+    from vlmrl.preferences.exchange import check_store, export_jsonl, import_jsonl, import_store
+    from vlmrl.preferences.learning import (
+        PixelPreferenceConfig,
+        PixelPreferenceReward,
+        PreferenceConfig,
+        PreferenceReward,
+    )
+    from vlmrl.preferences.oracle import OracleConfig, OracleLabeller
+    from vlmrl.preferences.protocol import Answer, Labeller, Pair, Question, Segment, StreamingLabeller
+    from vlmrl.preferences.relabelling import EmbeddingRing, relabel
+    from vlmrl.preferences.routed import RoutedConfig, RoutedLabeller
+    from vlmrl.preferences.samplers import Disagreement, Entropy, Mixture, Uniform, VisualGap
+    from vlmrl.preferences.segments import PoolConfig, SegmentPool
+    from vlmrl.preferences.stage import gather
+    from vlmrl.preferences.store import PreferenceStore
+
+_HOMES = {
+    "Answer": "protocol", "Labeller": "protocol", "Pair": "protocol", "Question": "protocol", "Segment": "protocol",
+    "StreamingLabeller": "protocol", "PoolConfig": "segments", "SegmentPool": "segments",
+    "Disagreement": "samplers", "Entropy": "samplers", "Mixture": "samplers", "Uniform": "samplers",
+    "VisualGap": "samplers", "OracleConfig": "oracle", "OracleLabeller": "oracle",
+    "EncoderLabeller": "encoder_labeller", "EncoderLabellerConfig": "encoder_labeller",
+    "RoutedConfig": "routed", "RoutedLabeller": "routed", "PreferenceStore": "store", "gather": "stage",
+    "check_store": "exchange", "export_jsonl": "exchange", "import_jsonl": "exchange", "import_store": "exchange",
+    "PreferenceConfig": "learning", "PreferenceReward": "learning", "PixelPreferenceConfig": "learning",
+    "PixelPreferenceReward": "learning", "EmbeddingRing": "relabelling", "relabel": "relabelling",
+}  # fmt: skip
+
+__all__ = [
+    "Answer", "Disagreement", "EmbeddingRing", "EncoderLabeller", "EncoderLabellerConfig", "Entropy", "Labeller",
+    "Mixture", "OracleConfig", "OracleLabeller", "Pair", "PixelPreferenceConfig", "PixelPreferenceReward", "PoolConfig",
+    "PreferenceConfig", "PreferenceReward", "PreferenceStore", "Question", "RoutedConfig", "RoutedLabeller", "Segment",
+    "SegmentPool", "StreamingLabeller", "Uniform", "VisualGap", "check_store", "export_jsonl", "gather", "import_jsonl",
+    "import_store", "relabel",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
@@ -114,4 +114,17 @@ class Labeller(Protocol):
         Raises: UsageError for a setting that is wrong (address, key, model), and a labeller's own error where a
             budget is spent or too many answers fail; it then carries the answers that were given (`answers`).
         """
+        ...
+
+
+Group = Sequence[tuple[int, Answer]]
+"""Answers that came together, each with the place of its pair."""
+
+
+@runtime_checkable
+class StreamingLabeller(Labeller, Protocol):
+    """A labeller that also gives its answers as they come: the store then keeps each group as soon as it is there."""
+
+    def stream(self, pairs: Sequence[Pair], question: Question) -> Iterator[Group]:
+        """Yield groups of (place in `pairs`, answer), each pair once, in any order."""
         ...

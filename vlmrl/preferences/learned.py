@@ -1,0 +1,166 @@
+"""What rewards learned from preferences share: fitting, standardising over a pool, scoring, saving."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vlmrl.configs import from_plain
+from vlmrl.errors import usage_error
+from vlmrl.preferences.fitting import FitConfig, FitReport, fit, score_segments
+from vlmrl.preferences.labelled import label_pairs
+from vlmrl.preferences.networks import rows_at_once
+from vlmrl.preferences.protocol import Answer, Pair, Segment
+from vlmrl.preferences.weights import write_reward
+from vlmrl.rewards.protocol import Reads
+
+FLAT = 1e-6
+"""A reward that varies by less over the pool is flat, and is not blown up."""
+
+
+class LearnedReward(ABC):
+    """What both kinds share: fitting, standardising, scoring, saving."""
+
+    reads: Reads = "frames"
+    segment_reads: Literal["embeddings", "frames"]
+    kind: str
+    members: int
+    fit_config: FitConfig
+    device: torch.device
+
+    def __init__(self) -> None:
+        self.ensemble: nn.Module | None = None
+        self.fits = 0
+        """How often it was fitted."""
+        self.report: FitReport | None = None
+        """Of the last fit."""
+        self.mean, self.scale, self.is_flat = 0.0, 1.0, False
+
+    # -- learning ----------------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        answered: Sequence[tuple[Pair, Answer]],
+        *,
+        pool: np.ndarray | Tensor | None = None,
+        warm: bool = False,
+    ) -> FitReport:
+        """Fit to answered pairs (all there are so far), and standardise the output over `pool`; return the report.
+
+        pool: embeddings (B, D), or frames (B, H, W, 3) for a reward on pixels, such as the agent has seen; None takes
+        the pairs' own. warm: go on from the last fit; otherwise from a new start, which depends on the seed and on how
+        often it was fitted.
+        Raises: UsageError for answers without a label, or segments of several sizes; FloatingPointError if the loss is
+            not finite, the reward being then as it was.
+        """
+        data = label_pairs(answered, self._read, self.fit_config.validation, self.fit_config.seed)
+        generator = torch.Generator().manual_seed(self.fit_config.seed * 1_000_003 + self.fits)
+        frames = data.items[data.mask]
+        going_on = warm and self.ensemble is not None
+        ensemble = copy.deepcopy(self._fitted()) if going_on else self._start(frames, generator)
+        report = fit(ensemble, self.members, data, self.fit_config, generator)
+        self.ensemble, self.report, self.fits = ensemble, report, self.fits + 1
+        self.standardise(frames if pool is None else pool)
+        return report
+
+    def standardise(self, pool: np.ndarray | Tensor) -> None:
+        """Shift and scale the output so that its mean is 0 and its deviation 1 over a pool, as `fit` takes it."""
+        raw = self._raw(pool).double().mean(dim=0)
+        if len(raw) == 0:
+            raise usage_error("pool", "no frames", "at least one frame", "leave it out for the pairs' own")
+        deviation = float(raw.std(correction=0))
+        self.is_flat = deviation < FLAT
+        self.mean, self.scale = float(raw.mean()), 1.0 if self.is_flat else deviation
+
+    # -- scoring -----------------------------------------------------------------------------------------------
+
+    def member_rewards(self, batch: np.ndarray | Tensor) -> Float[Tensor, "members batch"]:
+        """Return each member's rewards (E, B), float32, in the units of the standardised reward.
+
+        batch: embeddings (B, D) or, on pixels, frames (B, H, W, 3). Raises: UsageError before the first `fit`.
+        """
+        return (self._raw(batch) - self.mean) / self.scale
+
+    def segment_returns(self, batch: np.ndarray) -> np.ndarray:
+        """Return each member's returns, float64 (E, B), of segments (B, L, ...), not standardised: of P(first)."""
+        ensemble, items = self._fitted(), self._items(np.asarray(batch))
+        mask = np.ones(items.shape[:2], bool)
+        return score_segments(ensemble, self.members, items, mask, self.fit_config.aggregate)
+
+    def probabilities(self, pairs: Sequence[Pair]) -> np.ndarray:
+        """Return P(first preferred), float64 (P,), of pairs: the mean over the members."""
+        segments = {s.key: s for pair in pairs for s in (pair.first, pair.second)}
+        parts = dict(zip(segments, self._read(list(segments.values())), strict=True))
+        returns: dict[str, np.ndarray] = {}
+        for shape in {part.shape for part in parts.values()}:
+            alike = {key: part for key, part in parts.items() if part.shape == shape}
+            scores = self.segment_returns(np.stack(list(alike.values())))
+            returns |= dict(zip(alike, scores.T, strict=True))
+        gaps = [returns[pair.first.key] - returns[pair.second.key] for pair in pairs]
+        return (0.5 * (1 + np.tanh(0.5 * np.array(gaps)))).mean(axis=1) if gaps else np.zeros(0)
+
+    def _raw(self, batch: np.ndarray | Tensor) -> Tensor:
+        ensemble = self._fitted()
+        chunk = rows_at_once(tuple(batch.shape[1:]))
+        parts = [torch.zeros(self.members, 0, device=self.device)]
+        with torch.no_grad():
+            for first in range(0, len(batch), chunk):
+                items = self._items(batch[first : first + chunk])
+                part = torch.as_tensor(items).to(self.device)
+                parts.append(ensemble(part.expand(self.members, *part.shape)))
+        return torch.cat(parts, dim=1)
+
+    def _fitted(self) -> nn.Module:
+        if self.ensemble is None:
+            remedy = "call `fit` with answered pairs, or load a saved one"
+            raise usage_error("preference reward", "one that has learned nothing", "a fitted one", remedy)
+        return self.ensemble
+
+    # -- saving ------------------------------------------------------------------------------------------------
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the reward into `folder`: safetensors and JSON. Raises: UsageError before the first `fit`; OSError."""
+        state = {name: value.cpu().numpy() for name, value in self._fitted().state_dict().items()}
+        record = {
+            "kind": self.kind, "fits": self.fits, "mean": self.mean, "scale": self.scale, "is_flat": self.is_flat,
+            "report": self.report, **self._described(),
+        }  # fmt: skip
+        return write_reward(Path(folder), state, record)
+
+    def _take(self, tensors: dict[str, np.ndarray], record: dict[str, Any], ensemble: nn.Module) -> None:
+        try:
+            ensemble.load_state_dict(
+                {name: torch.from_numpy(value.copy()) for name, value in tensors.items()}
+            )
+            self.fits, self.is_flat = int(record["fits"]), bool(record["is_flat"])
+            self.mean, self.scale = float(record["mean"]), float(record["scale"])
+            report = record["report"]
+            self.report = None if report is None else from_plain(FitReport, report, "report")
+        except (KeyError, RuntimeError) as error:
+            remedy = "save the reward again, or copy it back"
+            raise usage_error("reward", f"a record that does not fit ({error})", "its own", remedy) from error
+        self.ensemble = ensemble.to(self.device).eval()
+
+    @abstractmethod
+    def _read(self, segments: list[Segment]) -> list[np.ndarray]:
+        """Return what is learned from of each segment, (L, ...)."""
+
+    @abstractmethod
+    def _items(self, batch: Any) -> Any:
+        """Return a batch, checked, as the ensemble takes it."""
+
+    @abstractmethod
+    def _start(self, frames: np.ndarray, generator: torch.Generator) -> nn.Module:
+        """Return a new ensemble for such frames (B, ...)."""
+
+    @abstractmethod
+    def _described(self) -> dict[str, Any]:
+        """Return what of this kind is saved in the record."""

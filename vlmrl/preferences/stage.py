@@ -1,0 +1,92 @@
+"""One stage of asking: draw pairs, ask, and draw again for what was abstained from, until there are enough labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from vlmrl.errors import UsageError, usage_error
+from vlmrl.preferences.protocol import Answer, Labeller, Pair, Question
+from vlmrl.preferences.segments import SegmentPool
+from vlmrl.preferences.store import PreferenceStore
+
+
+class PairSampler(Protocol):
+    """`Sampler` or `Mixture`."""
+
+    def sample(
+        self, pool: SegmentPool, count: int, rng: np.random.Generator, exclude: list[Pair]
+    ) -> list[Pair]:
+        """Return `count` pairs of different frames, none of them among `exclude`."""
+        ...
+
+
+@dataclass
+class Stage:
+    """What a stage brought."""
+
+    answered: list[tuple[Pair, Answer]] = field(default_factory=list)
+    """All pairs with their answers, abstentions included."""
+    asked: int = 0
+    """Pairs that the labeller was asked now; the others were in the store."""
+
+    @property
+    def labels(self) -> int:
+        """Return how many answers can be learned from."""
+        return sum(answer.label is not None for _, answer in self.answered)
+
+
+def gather(
+    pool: SegmentPool,
+    sampler: PairSampler,
+    store: PreferenceStore,
+    labeller: Labeller,
+    question: Question,
+    count: int,
+    rng: np.random.Generator,
+    *,
+    max_pairs: int | None = None,
+    exclude: list[Pair] | None = None,
+) -> Stage:
+    """Ask until `count` labels can be learned from, or `max_pairs` (default: twice `count`) pairs were drawn.
+
+    An abstention costs a pair of `max_pairs` and never one of `count`: it is made up for by another pair. When the pool
+    has no more pairs, the stage ends with what there is.
+    Raises: UsageError if the pool has no pair of different frames at all; what the labeller raises (answers given
+        until then are in the store).
+    """
+    most = 2 * count if max_pairs is None else max_pairs
+    if count < 1 or most < count:
+        got = f"{count} labels of at most {most} pairs"
+        raise usage_error("stage", got, "1 label or more, and as many pairs", "raise max_pairs")
+    stage, before = Stage(), list(exclude or [])
+    while stage.labels < count and len(stage.answered) < most:
+        wanted = min(count - stage.labels, most - len(stage.answered))
+        known = [*before, *(pair for pair, _ in stage.answered)]
+        pairs = _as_many(sampler, pool, wanted, rng, known)
+        if not pairs:
+            break
+        found = store.ask(labeller, pairs, question)
+        stage.answered += zip(pairs, found.answers, strict=True)
+        stage.asked += found.asked
+    return stage
+
+
+def _as_many(
+    sampler: PairSampler, pool: SegmentPool, wanted: int, rng: np.random.Generator, known: list[Pair]
+) -> list[Pair]:
+    """Draw `wanted` new pairs, or half of them, or a quarter, ...; none if the pool has no new one.
+
+    Raises: UsageError if it never had one.
+    """
+    while True:
+        try:
+            return sampler.sample(pool, wanted, rng, known)
+        except UsageError:
+            if wanted == 1 and not known:
+                raise
+        wanted //= 2
+        if wanted == 0:
+            return []
