@@ -22,7 +22,12 @@ ORDER = [
     "adapt.config", "adapt.pairs", "adapt.cache", "adapt.stored", "adapt.worlds", "adapt.captions", "adapt.videos",
     "adapt.families", "adapt.tokens", "adapt.batches", "adapt.loss", "adapt.lora", "adapt.model", "adapt.validation",
     "adapt.folder", "adapt.training", "adapt.loop", "adapt.options", "adapt",
-    "preferences.protocol", "preferences",
+    "preferences.protocol",
+    "preferences.chat.config", "preferences.chat.errors", "preferences.chat.transport", "preferences.chat.retry",
+    "preferences.chat.budget", "preferences.chat.images", "preferences.chat.prompts", "preferences.chat.answers",
+    "preferences.chat.tally", "preferences.chat.status", "preferences.chat.client", "preferences.chat.labeller",
+    "preferences.chat.injection", "preferences.chat",
+    "preferences",
     "doctor", "task_options", "commands", "cli", "__main__",
 ]  # fmt: skip
 """Modules of `vlmrl` in the order data flows through them: each may import only those above it."""
@@ -33,6 +38,7 @@ DOORS = {
     "stable_baselines3": {"sb3"},
     "jax": {"agents.gae", "agents.networks", "agents.normalise", "agents.update", "agents.ppo", "doctor"},
     "optax": {"agents.update"},
+    "httpx2": {"preferences.chat.transport"},
     "tyro": {"commands", "task_options", "adapt.options", "cli"},
 }
 
