@@ -27,6 +27,8 @@ ORDER = [
     "preferences.chat.budget", "preferences.chat.images", "preferences.chat.prompts", "preferences.chat.answers",
     "preferences.chat.tally", "preferences.chat.status", "preferences.chat.client", "preferences.chat.labeller",
     "preferences.chat.injection", "preferences.chat",
+    "preferences.human.sink", "preferences.human.folder", "preferences.human.session", "preferences.human.clips",
+    "preferences.human.page", "preferences.human.server", "preferences.human.label", "preferences.human",
     "preferences",
     "doctor", "task_options", "commands", "cli", "__main__",
 ]  # fmt: skip
