@@ -90,7 +90,8 @@ def _message(body: bytes, key: str) -> str:
     """Return a short, printable form of the server's own words, without the key."""
     text = body[:4000].decode("utf-8", "replace")
     try:
-        error = json.loads(text).get("error")
+        content = json.loads(text)
+        error = content.get("error") or content.get("detail")
         if isinstance(error, dict):
             text = " ".join(str(error[name]) for name in ("message", "param", "code") if error.get(name))
         elif isinstance(error, str):
