@@ -56,7 +56,7 @@ settings = dict(eos_token_id=2, bos_token_id=1, pad_token_id=2, do_sample=False)
 if tame:  # one of the words, then the end
     allowed = {2, *(vocabulary[word] for word in words)}
     settings |= dict(suppress_tokens=[n for n in range(len(names)) if n not in allowed], begin_suppress_tokens=[2],
-        exponential_decay_length_penalty=(1, 1e6))
+        exponential_decay_length_penalty=(0, 1e6))
 model.generation_config = GenerationConfig(**settings)
 model.save_pretrained(folder)
 processor.save_pretrained(folder)

@@ -318,6 +318,13 @@ def test_a_wrong_setting_is_named_and_not_asked_again(fault, message):
     assert len(server.seen) == 3 and not waits and "sk-can" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("budget", "most"), [(BudgetConfig(), 4), (BudgetConfig(calls=2), 1)])
+def test_other_workers_stop_too(budget, most):
+    with ChatServer(lambda *_: "401 no") as server, pytest.raises(ChatSettingError, match="OPENAI_API_KEY"):
+        make(server, workers=4, budget=budget).answer(make_pairs(40), QUESTION)
+    assert len(server.seen) <= most
+
+
 @pytest.mark.parametrize(
     ("environ", "settings", "message"),
     [

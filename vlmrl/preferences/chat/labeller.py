@@ -35,7 +35,7 @@ class ChatLabeller:
     Attributes: name "chat"; model, its name; parameters, all that its answers depend on besides.
     Source: RL-VLM-F (arXiv 2402.03681) for the two-stage question. Deviations: both orders are asked and a
     disagreement is a tie; what is not exactly an answer is an abstention, where RL-VLM-F makes it -1 and spends the
-    query; pairs that look the same are not paid for.
+    query; pairs that look the same are not paid for; after an abstention the other order is not asked.
     """
 
     name = "chat"
@@ -155,6 +155,8 @@ class ChatLabeller:
             self._tally.pair(None, "same picture", None)
             return self._made(None, "same picture: the two look alike at this size", Amount(), start)
         with self._ledger.hold(self._plan(question)) as hold:
+            if self._stop.is_set():  # while this one waited for its turn
+                raise _Interrupted
             one = self._choice(hold, question, first, second, is_clip)
             other = None
             if self.config.both_orders and one.label is not None:
