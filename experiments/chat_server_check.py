@@ -5,6 +5,10 @@ abstain), once its generation settings leave it the allowed words alone (every p
 
 python -m experiments.chat_server_check --packages DIR   # DIR: transformers[serving], installed with pip --target
 
+Seen on two busy CPU cores with transformers 5.23, in about five minutes, nearly all of it imports: the first model's
+replies are cut off, four abstentions of four; the second says "first" whatever the order, which makes four ties, a
+flip rate of 1 and a share of "Image 1" of 1.
+
 transformers is no dependency of vlmrl: it stays in DIR, and only the server's process sees it.
 """
 
@@ -76,8 +80,8 @@ def main() -> None:
     print(json.dumps(found, indent=2))
     if any(label is not None for label in found["wild"]["labels"]):
         sys.exit("the untamed model's nonsense became a label")
-    if any(reason.startswith("gave up") for reason in found["tame"]["reasons"]):
-        sys.exit("the server did not answer")
+    if any(label is None for label in found["tame"]["labels"]):
+        sys.exit("the tamed model's words did not become answers")
 
 
 def check(kind: str, folder: Path, environ: dict[str, str], port: int) -> dict[str, object]:

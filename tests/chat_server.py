@@ -105,7 +105,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def reply(self, fault: str, request: dict[str, Any]) -> None:
         if fault == "timeout":
-            self.server.closing.wait(1.5)
+            self.server.closing.wait(3.0)
             self.close_connection = True
         elif fault == "reset":
             linger = struct.pack("ii", 1, 0)

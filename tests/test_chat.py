@@ -62,7 +62,7 @@ class Waits(list):
 def make(server: ChatServer | str, waits: Waits | None = None, key: str = "", **settings) -> ChatLabeller:
     url = server if isinstance(server, str) else server.url
     settings.setdefault("images", SMALL)
-    settings.setdefault("retry", RetryConfig(timeout=0.4))
+    settings.setdefault("retry", RetryConfig(timeout=1.0))
     config = ChatConfig(base_url=url, model="tiny-vlm", **settings)
     environ = {"OPENAI_API_KEY": key} if key else {}
     return ChatLabeller(config, environ=environ, sleep=Waits() if waits is None else waits)

@@ -292,6 +292,18 @@ def test_the_server_is_for_this_page_alone():
         assert status == 500 and "choice" in json.loads(content)["error"]
 
 
+def test_a_damaged_pair_is_left_out_and_said(folder):
+    pairs = make_pairs(4)
+    file = folder / "segments" / f"{pairs[0].second.key}.npy"
+    file.write_bytes(file.read_bytes()[:-5])
+    sink = FolderSink(folder)
+    with LabelServer(LabelSession(sink)) as server:
+        state = json.loads(ask(server, "POST", "next", {"tab": "t"})[2])
+        assert state["pair"]["key"] == pairs[1].key and state["total"] == 3 and "left out" in state["notice"]
+        assert server.session.totals()["unreadable"] == 1
+    sink.close()
+
+
 def test_after_the_end_nothing_is_taken():
     sink = MemorySink(make_pairs(1), QUESTION)
     session = LabelSession(sink)

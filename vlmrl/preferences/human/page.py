@@ -230,5 +230,5 @@ setInterval(() => {  // a pair may come free when another tab is closed
   post("next").then(show).catch(() => {}).finally(() => { busy = false; });
 }, 5000);
 if (paused) by("pause").lastChild.textContent = " Play";
-post("next").then(show).catch(error => say(error.message, true)).finally(() => { busy = false; });
+post("next").then(state => { say(state.notice); return show(state); }).catch(error => say(error.message, true)).finally(() => { busy = false; });
 """

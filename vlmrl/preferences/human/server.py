@@ -75,12 +75,18 @@ class LabelServer:
 
     def state(self, tab: str, notice: str = "") -> dict[str, Any]:
         """Return what the page of `tab` shows next, as JSON values."""
-        state = self.session.state(tab)
-        if state["pair"] is not None:
+        while True:
+            state = self.session.state(tab)
+            if state["pair"] is None:
+                return state | {"notice": notice}
             key = state["pair"]["key"]
-            for side in ("left", "right"):
-                state["pair"][side] = {"url": f"clip/{key}/{side}.png", **self.clip(key, side)[1]}
-        return state | {"notice": notice}
+            try:
+                for side in ("left", "right"):
+                    state["pair"][side] = {"url": f"clip/{key}/{side}.png", **self.clip(key, side)[1]}
+                return state | {"notice": notice}
+            except UsageError as error:  # damaged frames: one pair less, not the end of the session
+                self.session.set_aside(key)
+                notice = f"A pair was left out. {error}"
 
 
 class _Server(ThreadingHTTPServer):

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vlmrl.errors import usage_error
-from vlmrl.preferences.human.sink import AnswerSink, Given, Shown
-from vlmrl.preferences.protocol import Answer, Segment
+from vlmrl.errors import UsageError, usage_error
+from vlmrl.preferences.human.sink import AnswerSink, Given
+from vlmrl.preferences.protocol import Answer, Question, Segment
 
 LEASE = 90.0
 """Seconds that a pair stays with a tab that is not heard of; the page calls every 30."""
@@ -57,6 +57,15 @@ class LabelSession:
         self._tabs: dict[str, _Tab] = {}
         self._history: list[tuple[str | None, str]] = [(None, given.key) for given in sink.given()]
         self._closed = False
+        self._unreadable: set[str] = set()
+
+    def set_aside(self, key: str) -> None:
+        """Leave out the pair `key`, whose frames cannot be read, for this session."""
+        with self._lock:
+            self._unreadable.add(key)
+
+    def _pending(self) -> list[str]:
+        return [key for key in self._sink.pending() if key not in self._unreadable]
 
     def close(self) -> None:
         """Refuse all that comes later: the sink may be in other hands by then."""
@@ -72,7 +81,7 @@ class LabelSession:
         with self._lock:
             key = self._current(tab)
             given = self._sink.given()
-            pending = self._sink.pending()
+            pending = self._pending()
             same, of = agreement(given)
             return {
                 "pair": self._described(key) if key is not None else None,
@@ -135,7 +144,7 @@ class LabelSession:
     def totals(self) -> dict[str, Any]:
         """Return what the session came to, as JSON values."""
         with self._lock:
-            given, pending = self._sink.given(), self._sink.pending()
+            given, pending, unreadable = self._sink.given(), self._pending(), len(self._unreadable)
         same, of = agreement(given)
         labels = [g.label for g in given]
         return {
@@ -144,6 +153,7 @@ class LabelSession:
             "ties": labels.count(0.5),
             "skipped": labels.count(None),
             "pending": len(pending),
+            "unreadable": unreadable,
             "agreement_with_model": same / of if of else None,
         }
 
@@ -155,7 +165,7 @@ class LabelSession:
         now = self._clock()
         seat = self._tabs.setdefault(tab, _Tab())
         seat.heard = now
-        pending = self._sink.pending()
+        pending = self._pending()
         if seat.key is not None and seat.key in pending:
             return seat.key
         for name, other in list(self._tabs.items()):
@@ -167,5 +177,8 @@ class LabelSession:
         return seat.key
 
     def _described(self, key: str) -> dict[str, Any]:
-        shown: Shown = self._sink.shown(key)
-        return {"key": key, "goal": shown.question.goal, "baseline": shown.question.baseline}
+        try:
+            question = self._sink.shown(key).question
+        except UsageError:  # damaged frames, which the server will meet again and set aside
+            question = Question("")
+        return {"key": key, "goal": question.goal, "baseline": question.baseline}
