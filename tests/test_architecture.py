@@ -27,7 +27,14 @@ ORDER = [
     "preferences.claims", "preferences.store", "preferences.exchange", "preferences.stage", "preferences.oracle",
     "preferences.encoder_labeller", "preferences.routed", "preferences.bradley_terry", "preferences.calibration",
     "preferences.networks", "preferences.labelled", "preferences.fitting", "preferences.weights", "preferences.learned",
-    "preferences.learning", "preferences.relabelling", "preferences",
+    "preferences.learning", "preferences.relabelling",
+    "preferences.chat.config", "preferences.chat.errors", "preferences.chat.transport", "preferences.chat.retry",
+    "preferences.chat.budget", "preferences.chat.images", "preferences.chat.prompts", "preferences.chat.answers",
+    "preferences.chat.tally", "preferences.chat.status", "preferences.chat.client", "preferences.chat.labeller",
+    "preferences.chat.injection", "preferences.chat",
+    "preferences.human.sink", "preferences.human.folder", "preferences.human.session", "preferences.human.clips",
+    "preferences.human.page", "preferences.human.server", "preferences.human.label", "preferences.human",
+    "preferences",
     "doctor", "task_options", "commands", "cli", "__main__",
 ]  # fmt: skip
 """Modules of `vlmrl` in the order data flows through them: each may import only those above it."""
@@ -39,6 +46,7 @@ DOORS = {
     "jax": {"agents.gae", "agents.networks", "agents.normalise", "agents.update", "agents.ppo", "doctor"},
     "optax": {"agents.update"},
     "sqlite3": {"preferences.schema", "preferences.store", "preferences.exchange"},
+    "httpx2": {"preferences.chat.transport"},
     "tyro": {"commands", "task_options", "adapt.options", "cli"},
 }
 

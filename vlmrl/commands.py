@@ -384,6 +384,39 @@ class Video:
 
 
 @dataclass(frozen=True)
+class Label:
+    """Answer in a browser which of two clips is closer to the goal; Ctrl-C or Finish ends it, nothing is lost."""
+
+    run_path: RunPath
+    """Run folder with pairs in preferences/."""
+    person: str = ""
+    """Who answers; kept with each answer."""
+    port: int = 0
+    """Port of the page on this machine; 0 takes a free one."""
+    fps: float = 8.0
+    """Frames of a clip that are shown in a second."""
+    open: bool = False
+    """Open the page in the browser."""
+    json: bool = False
+    """Print the result as JSON."""
+
+    def run(self) -> Outcome:
+        """Serve the page, and return what was answered, skipped and is left."""
+        from vlmrl.preferences.human import label_run
+
+        totals = label_run(
+            self.run_path,
+            port=self.port,
+            person=self.person,
+            fps=self.fps,
+            open_browser=self.open,
+            on_ready=lambda url: say(f"answer at {url}"),
+        )
+        result = {"run": str(self.run_path), **totals}
+        return Outcome(result, _rows(result))
+
+
+@dataclass(frozen=True)
 class Adapt(AdaptOptions):
     """Train or fine-tune an open_clip model on frames and captions: of worlds, of videos, of stored files.
 
@@ -434,6 +467,6 @@ class Adapt(AdaptOptions):
 
 COMMANDS: dict[str, Any] = {
     **{"tasks": Tasks, "doctor": Doctor, "preflight": Preflight},
-    **{"train": Train, "resume": Resume, "eval": Eval, "video": Video, "adapt": Adapt},
+    **{"train": Train, "resume": Resume, "eval": Eval, "video": Video, "label": Label, "adapt": Adapt},
 }
 """The commands by name, in the order a user meets them."""
