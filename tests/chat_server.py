@@ -181,7 +181,8 @@ def answer(request: dict[str, Any], mode: str) -> tuple[str, str]:
     content = request["messages"][-1]["content"]
     if isinstance(content, str):  # two-stage, the verdict
         red = [float(n) for n in re.findall(r"redness (-?\d+\.\d+)", content)[-2:]]
-        option = "-1" if red[0] == red[1] else str(int(red[0] < red[1]))
+        unsure = len(red) < 2 or red[0] == red[1]  # a description that says nothing, or no difference
+        option = "-1" if unsure else str(int(red[0] < red[1]))
         return option, option
     reds: list[list[float]] = []
     for part in content:
