@@ -18,6 +18,7 @@ from vlmrl.preferences import (
     Mixture,
     OracleLabeller,
     PoolConfig,
+    PreferenceConfig,
     PreferenceReward,
     PreferenceStore,
     Question,
@@ -27,6 +28,7 @@ from vlmrl.preferences import (
     VisualGap,
     gather,
 )
+from vlmrl.preferences.fitting import FitConfig
 from vlmrl.rollout import score_states
 from vlmrl.tasks import get_task
 
@@ -51,7 +53,7 @@ def test_two_stages_on_cartpole(tmp_path: Path):
     embeddings = embeddings.reshape(*states.shape[:2], -1)
     pool.add(ends, states=states, embeddings=embeddings, progress=progress)
 
-    reward = PreferenceReward(encoder)
+    reward = PreferenceReward(encoder, PreferenceConfig(fit=FitConfig(max_epochs=30)))
     labeller = RoutedLabeller(EncoderLabeller(encoder), OracleLabeller())
     with PreferenceStore(tmp_path / "preferences.sqlite") as store:
         first = gather(pool, Mixture(((1, Uniform()), (1, VisualGap()))), store, labeller, QUESTION, 60, rng)

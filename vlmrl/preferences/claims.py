@@ -7,8 +7,10 @@ store keeps the first answer.
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,12 +41,23 @@ def claimed(path: Path, digests: Iterable[str]) -> Iterator[None]:
     with lock:
         try:
             for place in places if fcntl else ():
-                fcntl.lockf(descriptor, fcntl.LOCK_EX, 1, place)
+                _wait_for(descriptor, place)
                 held.append(place)
             yield
         finally:
             for place in held:
                 fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, place)
+
+
+def _wait_for(descriptor: int, place: int) -> None:
+    while True:
+        try:
+            return fcntl.lockf(descriptor, fcntl.LOCK_EX, 1, place)
+        except OSError as error:
+            # The system looks at whole processes: threads that ask two stores can look like a circle to it.
+            if error.errno != errno.EDEADLK:
+                raise
+            time.sleep(0.05)
 
 
 def _open(path: Path) -> tuple[int, threading.RLock]:
