@@ -16,7 +16,7 @@ from vlmrl import training
 from vlmrl.agents.config import PPOConfig
 from vlmrl.errors import UsageError
 from vlmrl.making import make_envs
-from vlmrl.report import write_run_report
+from vlmrl.report import asking, write_run_report
 from vlmrl.rewards import ConstantReward, LearnedConfig, LearnedReward
 from vlmrl.rollout import Collector, OutOfViewWarning, ResumeWarning
 from vlmrl.tasks import Task, get_task
@@ -51,6 +51,14 @@ def test_a_run_asks_as_often_as_it_was_told(tmp_path: Path) -> None:
     page = write_run_report(run.path).read_text()
     assert "asked of the reward model" in page and "20.0% of steps" in page
     assert load_run(run.path).act(np.zeros((2, 5))).shape == (2, 1)
+
+
+def test_the_report_says_where_learned_and_true_reward_parted() -> None:
+    row = {"learned/asked_in_all": 120, "learned/share_in_all": 0.1, "learned/rank_correlation": 0.5}
+    rows = [{"global_step": step, "learned/drift": float(step == 64), **row} for step in (32, 64, 96)]
+    assert asking(rows)[-1] == ("learned reward rose without the true one", "first at step 64")
+    assert asking(rows[:1])[-1] == ("rank correlation of learned and true reward, last", "0.50")
+    assert asking([{"global_step": 32}]) == []
 
 
 class CountedFrames:
