@@ -21,9 +21,9 @@ from vlmrl.rewards.protocol import FLAT
 from vlmrl.runs import RunFolder, default_run_path, read_config
 from vlmrl.tasks import Task, get_task
 
-RewardName = Literal["vlm", "constant", "random_encoder", "swapped_goal", "true", "state_similarity"]
+RewardName = Literal["vlm", "constant", "random_encoder", "swapped_goal", "blank", "true", "state_similarity"]
 REWARDS: tuple[RewardName, ...] = get_args(RewardName)
-FROM_FRAMES: tuple[RewardName, ...] = ("vlm", "random_encoder", "swapped_goal")
+FROM_FRAMES: tuple[RewardName, ...] = ("vlm", "random_encoder", "swapped_goal", "blank")
 """Rewards that an encoder gives."""
 FLAT_FROM = 0.1
 """Share of the steps after which a run says that its reward is flat."""
@@ -58,8 +58,8 @@ class TrainConfig:
     out: Path | None = None
     """Run folder, which must not exist; None makes runs/<task>-<seed>-<time>."""
     reward: RewardName = "vlm"
-    """vlm, or a control: constant, random_encoder, swapped_goal, true (the world's own reward),
-    state_similarity (how true the goal's words are of the physics: what a perfect encoder would say)."""
+    """vlm, or a control: constant, random_encoder, swapped_goal, blank (black frames), true (the world's own
+    reward), state_similarity (how true the goal's words are of the physics: what a perfect encoder would say)."""
     reward_resolution: float = FLAT
     """An encoder's rewards whose range in the run so far is no wider count as one constant: nothing is learnt
     from them. 0 learns from any difference."""
@@ -145,7 +145,13 @@ def make_reward(config: TrainConfig, envs: Any = None) -> Any:
 
     Raises: UsageError for state_similarity where envs are no World; what `load_encoder` raises.
     """
-    from vlmrl.rewards import ConstantReward, GoalBaselineReward, random_encoder_reward, swapped_goal
+    from vlmrl.rewards import (
+        BlankFrames,
+        ConstantReward,
+        GoalBaselineReward,
+        random_encoder_reward,
+        swapped_goal,
+    )
 
     task = config.task
     words = (list(task.goal), list(task.baseline), task.alpha)
@@ -167,6 +173,8 @@ def make_reward(config: TrainConfig, envs: Any = None) -> Any:
     from vlmrl.encoders import load_encoder
 
     reward = GoalBaselineReward(load_encoder(config.encoder, config.device), *words)
+    if config.reward == "blank":
+        return BlankFrames(reward)
     return swapped_goal(reward) if config.reward == "swapped_goal" else reward
 
 
