@@ -90,7 +90,7 @@ def _squatting_arms_hanging(b: Body) -> list[np.ndarray]:
     checks = [
         *on_feet(b),
         least(b.up[:, 2], 0.75, 0.75),
-        most(b.z("butt"), 0.58, 0.4),
+        most(b.z("butt"), 0.55, 0.4),
         least(b.z("butt"), 0.25, 0.3),
     ]
     for i, (side, sign) in enumerate(SIDES):
