@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -208,7 +209,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             report(args.results, args.runs, videos=not args.no_videos)
             print(table(book.rows))
     except UsageError as error:
-        parser.error(str(error))
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from experiments import aggregate, curves, humanoid, humanoid_matrix, pose_holds, pose_verdicts, prompt_sweep
+from experiments import (
+    aggregate,
+    curves,
+    humanoid,
+    humanoid_matrix,
+    pose_holds,
+    pose_verdicts,
+    prompt_sweep,
+    unseen,
+)
 from vlmrl.agents.config import PPOConfig
 from vlmrl.errors import UsageError
 from vlmrl.tasks import COMPOSITIONS, POSES, get_task
@@ -262,3 +271,10 @@ def test_the_sweep_runs_at_a_small_scale(tmp_path: Path) -> None:
         and rows[0]["auc"] is not None
     )
     assert "humanoid_standing" in out.with_suffix(".md").read_text()
+
+
+def test_what_training_may_see_of_a_composition(tmp_path: Path) -> None:
+    unseen.main(["--poses", "kneeling_one_arm_raised", "--count", "40", "--out", str(tmp_path / "u.json")])
+    (found,) = json.loads((tmp_path / "u.json").read_text())
+    assert found["goal_states"] >= 10 and found["seen"] <= 0.1
+    assert unseen.share("lotus_arms_crossed", count=0)["seen"] is None
