@@ -31,6 +31,8 @@ from vlmrl.training import TrainConfig, load_run, preset, train
 
 CONDITIONS = ("vlm", "state_similarity", "constant", "random_encoder", "swapped_goal")
 """The reward, the ceiling, and three controls that must fail."""
+STATES = "episodes.npz"
+"""In a run folder: the states (T, E, S) of judged episodes, so that other checks can judge the same ones."""
 
 
 def provenance(gpu: str | None = None) -> dict[str, Any]:
@@ -86,9 +88,12 @@ class Book:
 
 
 def run_one(
-    config: TrainConfig, horizons: Sequence[int], episodes: int, video: Path | None
+    config: TrainConfig, horizons: Sequence[int], episodes: int, video: Path | None, keep_states: bool = False
 ) -> dict[str, Any]:
-    """Train once, judge the last checkpoint at each horizon; return the row."""
+    """Train once, judge the last checkpoint at each horizon; return the row.
+
+    keep_states: write the states of the shortest horizon's episodes into the run folder, as `STATES`.
+    """
     printer = ProgressPrinter(every_s=10)
     started = time.perf_counter()
     run = train(config, printer)
@@ -96,7 +101,8 @@ def run_one(
     printer.close()
     rows = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
     run = load_run(run.path)
-    judged = {str(h): evaluate(run, episodes, horizon=h) for h in horizons}
+    kept = {min(horizons): run.path / STATES} if keep_states else {}
+    judged = {str(h): evaluate(run, episodes, horizon=h, states_file=kept.get(h)) for h in horizons}
     if video is not None:
         video.parent.mkdir(parents=True, exist_ok=True)
         record_video(

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from jaxtyping import TypeCheckError, jaxtyped
 
 from vlmrl.errors import UsageError
-from vlmrl.rewards.controls import ConstantReward, random_encoder_reward, swapped_goal
+from vlmrl.rewards.controls import BlankFrames, ConstantReward, random_encoder_reward, swapped_goal
 from vlmrl.rewards.goal_baseline import GoalBaselineReward, goal_baseline_reward
 from vlmrl.rewards.protocol import EmbeddingReward, RewardModel
 
@@ -254,3 +254,19 @@ def test_annotations_hold_and_are_checked():
     assert checked(torch.eye(3), torch.eye(3)[0], torch.eye(3)[1], 0.5).shape == (3,)
     with pytest.raises(TypeCheckError):
         checked(torch.eye(3), torch.ones(2), torch.zeros(2), 0.5)
+
+
+def test_a_lens_cap_earns_what_a_black_frame_does() -> None:
+    class Brightness:
+        reads = "frames"
+
+        def compute_reward(self, batch: np.ndarray) -> torch.Tensor:
+            return torch.as_tensor(np.asarray(batch, np.float32).mean(axis=(1, 2, 3)) + 7.0)
+
+    blind = BlankFrames(Brightness())
+    frames = np.random.default_rng(0).integers(1, 256, (5, 8, 8, 3), dtype=np.uint8)
+    assert isinstance(blind, RewardModel) and blind.compute_reward(frames).tolist() == [7.0] * 5
+    assert blind.compute_reward(torch.as_tensor(frames)).tolist() == [7.0] * 5
+    assert blind.compute_reward(frames[:0]).shape == (0,)
+    with pytest.raises(UsageError, match="reward: got one that reads states"):
+        BlankFrames(ConstantReward(reads="states"))

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vlmrl.errors import UsageError
-from vlmrl.tasks import BODIES, POSES, TASKS, Task, check_env, get_task, slug
+from vlmrl.tasks import BODIES, COMPOSITIONS, POSES, TASKS, Task, check_env, get_task, slug
 
 ANY = {"name": "any", "env_id": "Any-v0", "goal": ("a",), "baseline": ("b",)}
 
@@ -25,8 +25,8 @@ def test_the_published_sentences():
     assert kneeling.kwargs == {"pose": "kneeling"}
     assert kneeling.horizon == 100
     assert len(POSES) == 8
-    assert len(TASKS) == 10 + sum(len(poses) for *_, poses in BODIES.values()) == 34
-    for pose in POSES:
+    assert len(TASKS) == 18 + sum(len(poses) for *_, poses in BODIES.values()) == 42
+    for pose in (*POSES, *COMPOSITIONS):
         task = get_task(f"humanoid_{pose}")
         assert task.baseline == ("a humanoid robot",)
         assert task.goal[0].startswith("a humanoid robot ")

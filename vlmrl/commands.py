@@ -161,8 +161,10 @@ class Train(ForTask):
     """Run folder, which must not exist; by default runs/<task>-<seed>-<time>."""
     encoder: str = "embedded"
     """embedded, MODEL/PRETRAINED, local-dir:PATH, or random:SEED."""
-    reward: Literal["vlm", "constant", "random_encoder", "swapped_goal", "true", "state_similarity"] = "vlm"
-    """vlm, or a control: constant, random_encoder, swapped_goal, true (the world's own reward), state_similarity."""
+    reward: Literal[
+        "vlm", "constant", "random_encoder", "swapped_goal", "blank", "true", "state_similarity"
+    ] = "vlm"
+    """vlm, or a control: constant, random_encoder, swapped_goal, blank, true (the world's own reward), state_similarity."""
     num_envs: int = 64
     """Worlds that are stepped at once."""
     total_steps: int = 300_000

@@ -78,6 +78,12 @@ def _goal_states(world: Any, rng: np.random.Generator, count: int) -> np.ndarray
         found.append(states[np.asarray(world.success(states), bool)])
         if sum(map(len, found)) >= count:
             break
+    rules: Any = getattr(world, "rules", None)
+    for _ in range(MAX_TRIES // 4 if hasattr(rules, "sample_near_goal") else 0):
+        if sum(map(len, found)) >= count:
+            break
+        states = rules.sample_near_goal(rng, max(count, 64))
+        found.append(states[np.asarray(world.success(states), bool)])
     return np.concatenate(found)[:count]
 
 

@@ -114,8 +114,24 @@ POSES: dict[str, tuple[str, str]] = {
 """Pose -> (the words after "a humanoid robot", what it looks like). Source: VLM-RM, Tables 1 and 3."""
 
 
+COMPOSITIONS: dict[str, tuple[str, str]] = {
+    "kneeling_one_arm_raised": ("kneeling, with one arm raised", "On its knees, one hand above the head."),
+    "lotus_arms_forward": (
+        "meditating in the lotus position, with its arms stretched forward", "Lotus, both arms held out in front."),
+    "lotus_hands_on_hips": ("meditating in the lotus position, with hands on hips", "Lotus, both hands at the hips."),
+    "lotus_arms_crossed": ("meditating in the lotus position, with its arms crossed", "Lotus, arms folded before the chest."),
+    "lying_front_arms_sideways": (
+        "lying on its front, with its arms stretched out to the sides", "Face down, arms out to both sides."),
+    "lying_side_arms_crossed": ("lying on its side, with its arms crossed", "On one side, arms folded before the chest."),
+    "sitting_hands_on_head": ("sitting on the floor, with its hands on its head", "Hips on the floor, hands at the head."),
+    "squatting_arms_hanging": ("squatting, with its arms hanging down", "Low on both feet, arms down at the sides."),
+}  # fmt: skip
+"""Two things at once that the embedded encoder's training never says together -> (words, what it looks like). These goals
+are ours, not VLM-RM's; how far training sees such states otherwise: experiments/POSES.md."""
+
+
 def _humanoid(pose: str) -> Task:
-    words, description = POSES[pose]
+    words, description = (POSES | COMPOSITIONS)[pose]
     return Task(
         name=f"humanoid_{pose}",
         env_id="vlmrl/Humanoid-v0",
@@ -208,7 +224,9 @@ _CLASSIC = (
 )
 
 _BODIES = (_body(body, pose) for body, (_, _, _, poses) in BODIES.items() for pose in poses)
-TASKS: dict[str, Task] = {task.name: task for task in (*_CLASSIC, *map(_humanoid, POSES), *_BODIES)}
+TASKS: dict[str, Task] = {
+    task.name: task for task in (*_CLASSIC, *map(_humanoid, (*POSES, *COMPOSITIONS)), *_BODIES)
+}
 """The built-in tasks by name. Source: prompts, alpha (humanoid) and horizons of VLM-RM, Tables 1 and 3."""
 
 

@@ -25,9 +25,9 @@ __all__ = [
     "make_agent", "make_learned", "make_reward", "preset", "resume", "train",
 ]  # fmt: skip
 
-RewardName = Literal["vlm", "constant", "random_encoder", "swapped_goal", "true", "state_similarity"]
+RewardName = Literal["vlm", "constant", "random_encoder", "swapped_goal", "blank", "true", "state_similarity"]
 REWARDS: tuple[RewardName, ...] = get_args(RewardName)
-FROM_FRAMES: tuple[RewardName, ...] = ("vlm", "random_encoder", "swapped_goal")
+FROM_FRAMES: tuple[RewardName, ...] = ("vlm", "random_encoder", "swapped_goal", "blank")
 """Rewards that an encoder gives."""
 ROUNDING = 1e-6
 """Other rewards that differ by no more than this are one constant to a learned reward."""
@@ -56,8 +56,8 @@ class TrainConfig:
     out: Path | None = None
     """Run folder, which must not exist; None makes runs/<task>-<seed>-<time>."""
     reward: RewardName = "vlm"
-    """vlm, or a control: constant, random_encoder, swapped_goal, true (the world's own reward),
-    state_similarity (how true the goal's words are of the physics: what a perfect encoder would say)."""
+    """vlm, or a control: constant, random_encoder, swapped_goal, blank (black frames), true (the world's own
+    reward), state_similarity (how true the goal's words are of the physics: what a perfect encoder would say)."""
     reward_resolution: float = FLAT
     """An encoder's rewards whose range in the run so far is no wider count as one constant: nothing is learnt
     from them. 0 learns from any difference."""
@@ -168,7 +168,13 @@ def make_reward(config: TrainConfig, envs: Any = None) -> Any:
 
     Raises: UsageError for state_similarity where envs are no World; what `load_encoder` raises.
     """
-    from vlmrl.rewards import ConstantReward, GoalBaselineReward, random_encoder_reward, swapped_goal
+    from vlmrl.rewards import (
+        BlankFrames,
+        ConstantReward,
+        GoalBaselineReward,
+        random_encoder_reward,
+        swapped_goal,
+    )
 
     task = config.task
     words = (list(task.goal), list(task.baseline), task.alpha)
@@ -190,6 +196,8 @@ def make_reward(config: TrainConfig, envs: Any = None) -> Any:
     from vlmrl.encoders import load_encoder
 
     reward = GoalBaselineReward(load_encoder(config.encoder, config.device), *words)
+    if config.reward == "blank":
+        return BlankFrames(reward)
     return swapped_goal(reward) if config.reward == "swapped_goal" else reward
 
 

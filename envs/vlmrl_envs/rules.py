@@ -133,6 +133,10 @@ class WorldRules(ABC):
     def sample_states(self, rng: np.random.Generator, n: int) -> np.ndarray:
         """Draw n varied states (n, S): starts, goals, what lies between, and much besides."""
 
+    def sample_near_goal(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """Draw n states (n, S) that are likelier goals than `sample_states`, where the world knows of such; not to train on."""
+        return self.sample_states(rng, n)
+
     @abstractmethod
     def fact_degrees(self, states: np.ndarray) -> np.ndarray:
         """Return the degrees (B, F), 0..1, to which the facts of the world's grammar hold on states (B, S)."""

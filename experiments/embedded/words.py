@@ -35,7 +35,7 @@ from vlmrl.encoders.words import (
     learn,
     split_words,
 )
-from vlmrl.tasks import TASKS
+from vlmrl.tasks import COMPOSITIONS, TASKS
 from vlmrl_envs.captions import Grammar
 
 FOREIGN = Path(__file__).with_name("foreign.txt")
@@ -120,7 +120,8 @@ def make(folder: Path, seed: int = 0) -> WordCheck:
     grammars = splits.grammars(leave_out, without)
     trained, rng = trained_word(encoder), np.random.default_rng(seed)
     said = draw(grammars, rng, SAMPLES, "train", trained)
-    goals = [t for task in TASKS.values() for t in (*task.goal, *task.baseline)]
+    said_of = [task for task in TASKS.values() if task.kwargs.get("pose") not in COMPOSITIONS]
+    goals = [t for task in said_of for t in (*task.goal, *task.baseline)]
     probes = list(dict.fromkeys(said))[:PROBES]
     check = learn([*said, *_said_goals(goals, grammars, said)], probes)
     left_out = list(dict.fromkeys(draw(grammars, rng, 2 * JUDGED, "held_out", trained)))

@@ -6,13 +6,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vlmrl.rewards.controls import ConstantReward, random_encoder_reward, swapped_goal
+    from vlmrl.rewards.controls import BlankFrames, ConstantReward, random_encoder_reward, swapped_goal
     from vlmrl.rewards.goal_baseline import GoalBaselineReward, goal_baseline_reward
     from vlmrl.rewards.learned import LearnedReward, LearnedRewardDrift
     from vlmrl.rewards.learned_config import LearnedConfig
     from vlmrl.rewards.protocol import EmbeddingReward, Reads, RewardModel
 
 __all__ = [
+    "BlankFrames",
     "ConstantReward",
     "EmbeddingReward",
     "GoalBaselineReward",
@@ -27,6 +28,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "BlankFrames": "controls",
     "ConstantReward": "controls",
     "EmbeddingReward": "protocol",
     "GoalBaselineReward": "goal_baseline",

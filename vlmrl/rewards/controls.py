@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from vlmrl.errors import usage_error
 from vlmrl.rewards.goal_baseline import GoalBaselineReward
-from vlmrl.rewards.protocol import Reads
+from vlmrl.rewards.protocol import Reads, RewardModel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
     import torch
-    from jaxtyping import Float
+    from jaxtyping import Float, UInt8
     from torch import Tensor
 
 
@@ -40,6 +41,36 @@ class ConstantReward:
         import torch
 
         return torch.full((len(batch),), self.value)
+
+
+class BlankFrames:
+    """Give every frame what another reward gives a black frame of its size: the agent is judged by a lens cap.
+
+    If its agent passes, success does not depend on what is seen.
+
+    Attributes:
+        reward: the reward that sees black frames.
+    """
+
+    reads: Reads = "frames"
+
+    def __init__(self, reward: RewardModel) -> None:
+        if reward.reads != "frames":
+            raise usage_error(
+                "reward", f"one that reads {reward.reads}", "one that reads frames", "use ConstantReward"
+            )
+        self.reward = reward
+
+    def compute_reward(
+        self, batch: UInt8[np.ndarray | Tensor, "batch height width 3"]
+    ) -> Float[Tensor, " batch"]:
+        """Return rewards (B,), float32, of B black frames as large as those of a batch uint8 (B, H, W, 3).
+
+        Black frames are all alike: one is scored and its reward repeated.
+        """
+        if len(batch) == 0:
+            return self.reward.compute_reward(batch)
+        return self.reward.compute_reward(batch[:1] * 0).expand(len(batch)).clone()
 
 
 def random_encoder_reward(

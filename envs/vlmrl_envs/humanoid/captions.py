@@ -34,7 +34,15 @@ POSE_FACTS = {
 }  # fmt: skip
 """The fact that says each of the eight poses."""
 
-__all__ = ["GRAMMAR", "POSE_FACTS", "degrees", "describe"]
+COMPOSED_FACTS = {
+    "kneeling_one_arm_raised": ("kneeling", "one_raised"), "lotus_arms_forward": ("lotus", "forward"),
+    "lotus_hands_on_hips": ("lotus", "on_hips"), "lotus_arms_crossed": ("lotus", "crossed"),
+    "lying_front_arms_sideways": ("lying_front", "sideways"), "lying_side_arms_crossed": ("lying_side", "crossed"),
+    "sitting_hands_on_head": ("sitting", "on_head"), "squatting_arms_hanging": ("squatting", "hanging"),
+}  # fmt: skip
+"""The two facts, held out together, of each pose made of two."""
+
+__all__ = ["COMPOSED_FACTS", "GRAMMAR", "POSE_FACTS", "degrees", "describe"]
 
 
 def describe(body: Body, qpos: np.ndarray) -> list[Caption]:

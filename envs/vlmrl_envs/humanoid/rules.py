@@ -7,10 +7,11 @@ import numpy as np
 from gymnasium import spaces
 
 from vlmrl_envs.errors import world_error
-from vlmrl_envs.humanoid import model, sampling
+from vlmrl_envs.humanoid import exemplars, model, sampling
 from vlmrl_envs.humanoid import success as verdict
 from vlmrl_envs.humanoid.body import BodyReader
 from vlmrl_envs.kinematics import trunk_axes
+from vlmrl_envs.posing import settle
 from vlmrl_envs.rules import Caption, HoldRule, WorldRules
 
 NOISE = 0.01
@@ -18,7 +19,7 @@ NOISE = 0.01
 
 
 class Humanoid(WorldRules):
-    """Gymnasium's humanoid from noisy standing, judged by one of eight poses.
+    """Gymnasium's humanoid from noisy standing, judged by one of eight poses, or by two things at once.
 
     Observation (47,): torso height (m), two axes of the torso (6), linear and angular velocity (m/s, rad/s),
     17 joint angles (rad) and velocities (rad/s). Action (17,): torques, -1..1 of what the motors allow. One env step
@@ -34,8 +35,8 @@ class Humanoid(WorldRules):
     action_space = spaces.Box(-1.0, 1.0, (17,), np.float32)
 
     def __init__(self, pose: str = "kneeling") -> None:
-        if pose not in verdict.POSES:
-            raise world_error("pose", pose, f"one of {list(verdict.POSES)}", "pick one of these")
+        if pose not in verdict.KNOWN:
+            raise world_error("pose", pose, f"one of {list(verdict.KNOWN)}", "pick one of these")
         super().__init__()
         self.pose = pose
         self.read_body = BodyReader(self.model)
@@ -73,6 +74,10 @@ class Humanoid(WorldRules):
         """Draw n states (n, S): poses, blends of poses, falls, random joints, settled by physics for a moment."""
         return sampling.sample_states(self, rng, n)
 
+    def sample_near_goal(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """Draw n states (n, S) around the pose's example, let go for a moment; no encoder's training draws them."""
+        return settle(self, rng, exemplars.near(self, self.pose, rng, n), longest=10, across=2)
+
     def path(self, start: np.ndarray, goal: np.ndarray, n: int) -> np.ndarray:
         """Return n states (n, S) on the way from one state (S,) to another, each set on the floor."""
         states = super().path(start, goal, n)
@@ -86,11 +91,11 @@ class Humanoid(WorldRules):
         return degrees(self.read_body(self.split(states)[0]))
 
     def similarity(self, states: np.ndarray) -> np.ndarray:
-        """Return the degree of the pose's fact in `captions.GRAMMAR`, float (B,)."""
-        from vlmrl_envs.humanoid.captions import GRAMMAR, POSE_FACTS
+        """Return the degree of the pose's fact in `captions.GRAMMAR`, of two facts the product, float (B,)."""
+        from vlmrl_envs.humanoid.captions import COMPOSED_FACTS, GRAMMAR, POSE_FACTS
 
-        names = [fact.name for fact in GRAMMAR.facts]
-        return self.fact_degrees(states)[:, names.index(POSE_FACTS[self.pose])]
+        facts = COMPOSED_FACTS.get(self.pose) or (POSE_FACTS[self.pose],)
+        return self.fact_degrees(states)[:, [GRAMMAR.columns[name] for name in facts]].prod(axis=1)
 
     def describe(self, state: np.ndarray) -> list[Caption]:
         """Write graded captions of one state (S,)."""

@@ -12,7 +12,7 @@ from experiments.embedded.drawing import in_looks
 from experiments.embedded.stock import gymnasium_frames
 from experiments.embedded.variation import base_of_looks
 from vlmrl.rewards import GoalBaselineReward
-from vlmrl.tasks import TASKS, Task
+from vlmrl.tasks import COMPOSITIONS, TASKS, Task
 from vlmrl_envs import WORLDS
 from vlmrl_envs.captions import Grammar
 from vlmrl_envs.rendering import make_renderer
@@ -59,9 +59,9 @@ class Drawn:
 
 
 def tasks_of(world: str) -> tuple[Task, ...]:
-    """Return the built-in tasks of a world's folder."""
+    """Return the built-in tasks of a world's folder, but not its held-out compositions, which `words` measures."""
     ids = {f"vlmrl/{name}" for name, folder in WORLDS.items() if folder == world}
-    return tuple(task for task in TASKS.values() if task.env_id in ids)
+    return tuple(t for t in TASKS.values() if t.env_id in ids and t.kwargs.get("pose") not in COMPOSITIONS)
 
 
 def rules_of(task: Task) -> WorldRules:

@@ -1,0 +1,72 @@
+"""Numbers over seeds: interquartile mean and its bootstrap interval, the median run, when success was first reached."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+RESAMPLES = 2000
+REACHED = 0.9
+"""Share of recent training episodes from which a run counts as having reached success."""
+
+
+def iqm(values: Sequence[float] | np.ndarray) -> float:
+    """Return the interquartile mean of values (K,): the mean of what is left without the lowest and highest quarter.
+
+    floor(K / 4) values go at each end, so that of three seeds none goes. Source: Agarwal et al. 2021, as scipy's
+    `trim_mean(values, 0.25)`.
+    """
+    ordered = np.sort(np.asarray(values, float).ravel())
+    if not len(ordered):
+        raise ValueError("values: got none; expected at least one; run a seed")
+    cut = len(ordered) // 4
+    return float(ordered[cut : len(ordered) - cut].mean())
+
+
+def interval(
+    groups: Sequence[Sequence[float]], seed: int = 0, resamples: int = RESAMPLES
+) -> tuple[float, float]:
+    """Return the 95% interval of the interquartile mean over all values, seeds drawn anew within each group.
+
+    groups: a task's values, one for each seed, for each task. One seed tells nothing of others: its interval is 0..1.
+    Source: stratified bootstrap of Agarwal et al. 2021, percentiles.
+    """
+    if any(len(group) < 2 for group in groups):
+        return 0.0, 1.0
+    rng = np.random.default_rng(seed)
+    drawn = np.concatenate([rng.choice(np.asarray(g, float), (resamples, len(g))) for g in groups], axis=1)
+    low, high = np.quantile([iqm(row) for row in drawn], [0.025, 0.975])
+    return float(low), float(high)
+
+
+def median_row(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the run whose success, then share of steps at the goal, at the longest horizon is the (lower) median."""
+    longest = max(rows[0]["success"], key=int)
+    ordered = sorted(rows, key=lambda r: (r["success"][longest], r["steps_at_goal"][longest], r["seed"]))
+    return ordered[(len(ordered) - 1) // 2]
+
+
+def steps_to_success(curve: Sequence[Sequence[float | None]], share: float = REACHED) -> int | None:
+    """Return the first step of a curve of (step, success, reward) at which `share` of recent episodes succeeded."""
+    return next(
+        (int(step) for step, success, *_ in curve if step and success is not None and success >= share), None
+    )
+
+
+def thinned(rows: Sequence[dict[str, Any]], limit: int = 40) -> list[list[float | None]]:
+    """Return at most `limit` of a run's metrics, evenly spread, the last included, as [step, success, reward]."""
+    chosen = (
+        np.unique(np.linspace(0, len(rows) - 1, min(limit, len(rows))).round().astype(int))
+        if len(rows)
+        else []
+    )
+    return [
+        [rows[i]["global_step"], _rounded(rows[i]["success"]), _rounded(rows[i]["vlm_reward"])]
+        for i in chosen
+    ]
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(float(value), 4)

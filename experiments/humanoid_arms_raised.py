@@ -1,0 +1,12 @@
+"""From standing: 'a humanoid robot standing up, with both arms raised', held for half of the steps.
+
+python -m experiments.humanoid_arms_raised                # its seeds, asked_always; skips what is there
+python -m experiments.humanoid_arms_raised --seeds 0 --conditions control_blank
+"""
+
+import sys
+
+from experiments.humanoid import main
+
+if __name__ == "__main__":
+    main(["--tasks", "humanoid_arms_raised", *sys.argv[1:]])

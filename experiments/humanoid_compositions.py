@@ -1,0 +1,13 @@
+"""Two things at once that the encoder's training never says together; eight sentences, ours and not VLM-RM's.
+
+python -m experiments.humanoid_compositions                # their seeds, asked_always; skips what is there
+python -m experiments.humanoid_compositions --tasks humanoid_kneeling_one_arm_raised --seeds 0
+"""
+
+import sys
+
+from experiments.humanoid import TASKS, main
+from vlmrl.tasks import COMPOSITIONS
+
+if __name__ == "__main__":
+    main(["--tasks", *TASKS[: len(COMPOSITIONS)], *sys.argv[1:]])

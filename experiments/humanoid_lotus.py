@@ -1,0 +1,12 @@
+"""From standing: 'a humanoid robot seated down, meditating in the lotus position', held for half of the steps.
+
+python -m experiments.humanoid_lotus                # its seeds, asked_always; skips what is there
+python -m experiments.humanoid_lotus --seeds 0 --conditions control_blank
+"""
+
+import sys
+
+from experiments.humanoid import main
+
+if __name__ == "__main__":
+    main(["--tasks", "humanoid_lotus", *sys.argv[1:]])

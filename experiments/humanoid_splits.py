@@ -1,0 +1,12 @@
+"""From standing: 'a humanoid robot practicing gymnastics, doing the side splits', held for half of the steps.
+
+python -m experiments.humanoid_splits                # its seeds, asked_always; skips what is there
+python -m experiments.humanoid_splits --seeds 0 --conditions control_blank
+"""
+
+import sys
+
+from experiments.humanoid import main
+
+if __name__ == "__main__":
+    main(["--tasks", "humanoid_splits", *sys.argv[1:]])

@@ -1,0 +1,280 @@
+"""The humanoid's runner, its matrix, verdict sheets and prompt sweep: rows, tables, refusals, at a small scale."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from experiments import (
+    aggregate,
+    curves,
+    humanoid,
+    humanoid_matrix,
+    pose_holds,
+    pose_verdicts,
+    prompt_sweep,
+    unseen,
+)
+from vlmrl.agents.config import PPOConfig
+from vlmrl.errors import UsageError
+from vlmrl.tasks import COMPOSITIONS, POSES, get_task
+from vlmrl.training import TrainConfig, preset
+from vlmrl_envs.humanoid import exemplars
+from vlmrl_envs.humanoid.captions import GRAMMAR
+from vlmrl_envs.humanoid.rules import Humanoid
+
+RULES = Humanoid()
+
+
+def row(
+    task: str = "humanoid_lotus", condition: str = "asked_always", seed: int = 0, success: float = 1.0
+) -> dict:
+    found = {"100": success, "400": success}
+    return {"task": task, "goal": list(get_task(task).goal), "condition": condition, "seed": seed, "success": found,
+            "steps_at_goal": found, "env_steps": 1000, "frames_scored": 1000, "wall_seconds": 60.0, "steps_to_success": 500,
+            "composition": task.removeprefix("humanoid_") in COMPOSITIONS, "curve": [[100, None, 0.1], [1000, success, 0.2]]}  # fmt: skip
+
+
+def test_the_interquartile_mean_by_hand() -> None:
+    assert aggregate.iqm([0.0, 1.0, 0.5]) == 0.5
+    assert aggregate.iqm([0.0, 0.4, 0.6, 1.0]) == 0.5
+    assert aggregate.iqm([0, 0.9, 1, 0.8, 0.1]) == pytest.approx(0.6)
+    with pytest.raises(ValueError, match="run a seed"):
+        aggregate.iqm([])
+
+
+@given(st.lists(st.lists(st.floats(0, 1), min_size=2, max_size=5), min_size=1, max_size=3))
+def test_the_interval_holds_within_the_values(groups: list[list[float]]) -> None:
+    low, high = aggregate.interval(groups, resamples=60)
+    values = [v for group in groups for v in group]
+    assert min(values) - 1e-9 <= low <= high <= max(values) + 1e-9
+    assert aggregate.interval(groups, resamples=60) == (low, high)
+
+
+def test_one_seed_says_nothing_of_others() -> None:
+    assert aggregate.interval([[0.5]]) == (0.0, 1.0)
+    assert "[" not in humanoid.table([row()]) and "100%" in humanoid.table([row()])
+
+
+def test_the_median_run_and_when_it_first_succeeded() -> None:
+    rows = [row(seed=s, success=v) for s, v in enumerate((0.2, 1.0, 0.7))]
+    assert aggregate.median_row(rows)["seed"] == 2 and aggregate.median_row(rows[:2])["seed"] == 0
+    assert aggregate.steps_to_success([[10, None, 0], [20, 0.5, 0], [30, 0.95, 0], [40, 0.1, 0]]) == 30
+    assert aggregate.steps_to_success([[10, 0.89, 0]]) is None
+    metrics = [{"global_step": i, "success": None, "vlm_reward": 0.1} for i in range(100)]
+    thin = aggregate.thinned(metrics, 7)
+    assert len(thin) == 7 and thin[0][0] == 0 and thin[-1] == [99, None, 0.1] and aggregate.thinned([]) == []
+
+
+def test_conditions_become_settings_and_what_is_missing_is_refused() -> None:
+    config = preset("humanoid_lotus")
+    assert {c: humanoid.configured(config, c).reward for c in humanoid.REWARDS} == humanoid.REWARDS
+    for name in humanoid.LEARNED:
+        with pytest.raises(UsageError, match="LearnedReward"):
+            humanoid.configured(config, name)
+    with pytest.raises(UsageError, match="condition: got often"):
+        humanoid.configured(config, "often")
+    assert set(humanoid.CONDITIONS) == {"asked_rarely", "asked_always", "control_constant", "control_random_encoder", "control_blank",
+                                        "control_swapped_goal", "ceiling_state_similarity", "simulated_large_vlm"}  # fmt: skip
+
+
+def test_a_refusal_is_one_line_and_exit_code_2(tmp_path: Path, capsys) -> None:
+    with pytest.raises(SystemExit) as caught:
+        humanoid.main(["--conditions", "asked_rarely", "--results", str(tmp_path / "x.json")])
+    assert (
+        caught.value.code == 2
+        and "LearnedReward" in capsys.readouterr().err
+        and not (tmp_path / "x.json").exists()
+    )
+    with pytest.raises(SystemExit) as caught:
+        humanoid_matrix.main(["--runs", str(tmp_path), "--out", str(tmp_path / "m.json")])
+    assert caught.value.code == 2 and "experiments.humanoid" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as caught:
+        prompt_sweep.main(["--states", "0"])
+    assert caught.value.code == 2
+
+
+def test_seeds_are_fixed_beforehand_and_all_goals_are_there() -> None:
+    assert humanoid.seeds_of("humanoid_kneeling") == (0, 1, 2) and humanoid.seeds_of("humanoid_one_leg") == (
+        0,
+        1,
+        2,
+        3,
+        4,
+    )
+    assert len(humanoid.TASKS) == 16 and set(humanoid.ZERO_SHOT) == set(POSES)
+    folder = Path(humanoid.__file__).parent
+    for pose in POSES:
+        assert f"humanoid_{pose}" in (folder / f"humanoid_{pose}.py").read_text()
+
+
+def test_runs_fill_the_book_once_and_the_matrix_judges_their_states(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = PPOConfig(num_steps=4, num_epochs=1, num_minibatches=1, hidden_sizes=(8,))
+    monkeypatch.setattr(humanoid, "HORIZONS", (4, 8))
+    monkeypatch.setattr(humanoid, "preset", lambda name: TrainConfig(
+        task=replace(get_task(name), horizon=4), agent=agent, num_envs=2, total_steps=16))  # fmt: skip
+    results, runs = tmp_path / "humanoid.json", tmp_path / "runs"
+    arguments = ["--tasks", "humanoid_standing", "humanoid_lotus", "--conditions", "control_constant",
+                 "--seeds", "0", "1", "--episodes", "3", "--runs", str(runs), "--results", str(results), "--no-videos"]  # fmt: skip
+    humanoid.main(arguments)
+    rows = json.loads(results.read_text())
+    assert [(r["task"], r["seed"]) for r in rows] == [(t, n) for t in arguments[1:3] for n in (0, 1)]
+    keys = {
+        "task",
+        "goal",
+        "seed",
+        "success",
+        "env_steps",
+        "wall_seconds",
+        "frames_scored",
+        "hardware",
+        "commit",
+        "condition",
+    }
+    assert all(keys <= set(r) and r["frames_scored"] == 0 and r["curve"][-1][0] == 16 for r in rows)
+    text = results.with_suffix(".md").read_text()
+    assert "in-domain, caption-supervised" in text and "zero-shot" in text and "all 2" in text
+    assert (tmp_path / "humanoid_curves.png").stat().st_size > 500
+    monkeypatch.setattr(humanoid, "run_row", lambda *a: pytest.fail("ran again what is in the book"))
+    humanoid.main(arguments)
+
+    out = tmp_path / "matrix.json"
+    humanoid_matrix.main(["--goals", "standing", "lotus", "--poses", "standing", "lotus", "--conditions", "control_constant",
+                          "--runs", str(runs), "--out", str(out)])  # fmt: skip
+    judged = json.loads(out.read_text())
+    assert [(r["goal"], r["seed"]) for r in judged] == [
+        ("standing", 0),
+        ("standing", 1),
+        ("lotus", 0),
+        ("lotus", 1),
+    ]
+    assert all(r["episodes"] == 3 and r["steps"] == 4 for r in judged)
+    own = [r["success"][r["goal"]] for r in judged]
+    assert own == [r["success"]["4"] for r in rows], "the same episodes, the same verdicts"
+    assert "| lotus | 0, 1 |" in out.with_suffix(".md").read_text()
+
+
+def test_a_pose_must_be_held_for_half_of_the_steps() -> None:
+    kneels, stands = (exemplars.exemplar(RULES, pose) for pose in ("kneeling", "standing"))
+    states = np.stack([[kneels, stands], [kneels, kneels], [stands, stands], [stands, stands]])
+    assert humanoid_matrix.judged(RULES, states, ("kneeling", "standing", "lotus")) == {
+        "kneeling": 0.5,
+        "standing": 1.0,
+        "lotus": 0.0,
+    }
+
+
+def test_curves_are_compared_where_all_runs_have_steps(tmp_path: Path) -> None:
+    steps, (low, middle, high) = curves.band(
+        [[[0, 0.0], [100, 1.0]], [[0, 0.0], [200, 0.0]], [[0, None], [100, 0.5]]]
+    )
+    assert steps[-1] == 100 and (low[-1], middle[-1], high[-1]) == (0.0, 0.5, 1.0)
+    curves.draw([row(), row("humanoid_lotus_arms_crossed", "control_blank")], tmp_path / "c.png")
+    assert Image.open(tmp_path / "c.png").size[0] == 2 * curves.WIDTH
+    curves.draw([], tmp_path / "none.png")
+    assert not (tmp_path / "none.png").exists()
+
+
+def test_verdict_sheets_repeat_and_hold_both_kinds(tmp_path: Path) -> None:
+    sampled = RULES.sample_states(np.random.default_rng(0), 60)
+
+    class Plain:
+        def render(self, qpos: np.ndarray) -> np.ndarray:
+            return (
+                (np.abs(qpos[:, 2]) * 100)
+                .astype(np.uint8)[:, None, None, None]
+                .repeat(16, 1)
+                .repeat(16, 2)
+                .repeat(3, 3)
+            )
+
+    for name in ("a", "b"):
+        pose_verdicts.draw(RULES, [Plain(), Plain()], "lotus", sampled, 3, 6, tmp_path / f"{name}.png")
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    states = pose_verdicts.pool(RULES, "lotus", np.random.default_rng(3), sampled)
+    true, missed = pose_verdicts.choose(RULES, "lotus", states, np.random.default_rng(3), 6)
+    judge = Humanoid("lotus")
+    assert (
+        true[0] == 0
+        and len(true) == 6
+        and judge.success(states[true]).all()
+        and not judge.success(states[missed]).any()
+    )
+
+
+def test_bodies_are_turned_to_the_camera() -> None:
+    qpos = RULES.split(RULES.sample_states(np.random.default_rng(1), 40))[0]
+    body = RULES.read_body(pose_verdicts.facing(qpos))
+    level = np.hypot(body.forward[:, 0], body.forward[:, 1]) > 0.3
+    assert (body.forward[level, 0] > 0).all() and np.abs(body.forward[level, 1]).max() < 1e-6
+
+
+def test_holding_a_pose_is_sought_within_the_motors_limits() -> None:
+    found = pose_holds.seek(RULES, "lying_front_arms_sideways", candidates=2, rounds=1, seed=0, steps=40)
+    assert found["held_400"] > 0.9 and 0 < found["torque_share"] <= 1 and "100%" in pose_holds.table([found])
+
+
+def test_goals_are_reworded_within_their_facts() -> None:
+    said = prompt_sweep.wordings(get_task("humanoid_kneeling_one_arm_raised"), GRAMMAR)
+    assert said[0] == "a humanoid robot kneeling, with one arm raised" and len(
+        said
+    ) == prompt_sweep.NUM_GOALS == len(set(said))
+    assert prompt_sweep.wordings(get_task("humanoid_arms_raised"), GRAMMAR)[1].startswith("a humanoid robot ")
+    assert prompt_sweep.wordings(get_task("cartpole"), GRAMMAR) == list(get_task("cartpole").goal)
+    assert (
+        len(prompt_sweep.variants(True, True, ("a", "b"))) == 40
+        and len(prompt_sweep.variants(False, False, ("a",))) == 5
+    )
+
+
+def test_a_reward_is_measured_by_hand() -> None:
+    seen = prompt_sweep.Seen(np.arange(20) < 6, (np.arange(20) >= 6) & (np.arange(20) < 12), {}, {})
+    rewards = np.where(seen.success, 2.0, np.arange(20) / 20)
+    found = prompt_sweep.measure(rewards, np.linspace(0, 1, prompt_sweep.STEPS), seen)
+    assert (found["auc"], found["auc_close"], found["path_spearman"]) == (1.0, 1.0, 1.0) and found["gap"] > 3
+    nothing = prompt_sweep.measure(
+        rewards, np.zeros(0), prompt_sweep.Seen(np.zeros(20, bool), np.ones(20, bool), {}, {})
+    )
+    assert set(nothing.values()) == {None}
+
+
+def test_the_sweep_runs_at_a_small_scale(tmp_path: Path) -> None:
+    out = tmp_path / "sweep.json"
+    prompt_sweep.main(
+        [
+            "--tasks",
+            "humanoid_standing",
+            "--encoder",
+            "random:0",
+            "--states",
+            "30",
+            "--paths",
+            "1",
+            "--out",
+            str(out),
+        ]
+    )
+    rows = json.loads(out.read_text())
+    assert (
+        len(rows) == 40
+        and rows[0]["alpha"] == 0.0
+        and rows[0]["goal_states"] >= 5
+        and rows[0]["auc"] is not None
+    )
+    assert "humanoid_standing" in out.with_suffix(".md").read_text()
+
+
+def test_what_training_may_see_of_a_composition(tmp_path: Path) -> None:
+    unseen.main(["--poses", "kneeling_one_arm_raised", "--count", "40", "--out", str(tmp_path / "u.json")])
+    (found,) = json.loads((tmp_path / "u.json").read_text())
+    assert found["goal_states"] >= 10 and found["seen"] <= 0.1
+    assert unseen.share("lotus_arms_crossed", count=0)["seen"] is None
