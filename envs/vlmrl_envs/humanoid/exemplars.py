@@ -41,7 +41,10 @@ class Exemplar:
 
 EXEMPLARS: dict[str, Exemplar] = {
     "kneeling": Exemplar("kneel_tall"),
-    "lotus": Exemplar("lotus_low", ("in_lap", "in_lap")),
+    # hands on the floor behind: the hips rest on a round capsule, and without a prop or balance the body rolls back
+    "lotus": Exemplar("lotus_low", ("behind", "behind"), abdomen=(0.0, -47.0, 0.0), pitch=-10.0, joints=tuple(
+        (f"{side}_{joint}", value) for side in ("right", "left")
+        for joint, value in (("hip_x", -7.0), ("hip_z", -57.0), ("hip_y", -109.0), ("knee", -153.0)))),
     "standing": Exemplar("standing"),
     "arms_raised": Exemplar("standing", ("raised", "raised")),
     "splits": Exemplar("straddle", ("in_lap", "in_lap"), joints=tuple(
