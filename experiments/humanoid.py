@@ -43,6 +43,8 @@ REWARDS: dict[str, RewardName] = {
 """Condition -> the reward of its runs, scored on every state."""
 LEARNED = ("asked_rarely", "simulated_large_vlm")
 """Conditions of a learned reward that asks the VLM rarely."""
+QUERY_SHARE = 0.1
+"""Share of the steps that these may ask about."""
 CONDITIONS = (*LEARNED, *REWARDS)
 ZERO_SHOT = {"kneeling": "100%", "lotus": "100%", "standing": "100%", "arms_raised": "100%", "splits": "100%", "hands_on_hips": "64%",
              "arms_crossed": "0%", "one_leg": "0%"}  # fmt: skip
@@ -54,10 +56,12 @@ def configured(config: TrainConfig, condition: str) -> TrainConfig:
 
     The one place where conditions become settings. Raises: UsageError for a condition that cannot be run yet.
     """
-    if condition in LEARNED:
-        # A TrainConfig with a learned reward goes here: for simulated_large_vlm, one that waits as long as ViT-L-14 takes.
+    if condition == "asked_rarely":
+        return replace(config, reward="vlm", query_share=QUERY_SHARE)
+    if condition == "simulated_large_vlm":  # asked rarely, by an encoder that takes as long as ViT-L-14
+        known = [name for name in CONDITIONS if name != condition]
         raise usage_error(
-            "condition", condition, f"one of {list(REWARDS)}", "LearnedReward is not part of this version"
+            "condition", condition, f"one of {known}", "the slow encoder is not part of this version"
         )
     if condition not in REWARDS:
         raise usage_error("condition", condition, f"one of {list(CONDITIONS)}", "pick one of these")

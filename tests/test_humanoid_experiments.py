@@ -76,9 +76,10 @@ def test_the_median_run_and_when_it_first_succeeded() -> None:
 def test_conditions_become_settings_and_what_is_missing_is_refused() -> None:
     config = preset("humanoid_lotus")
     assert {c: humanoid.configured(config, c).reward for c in humanoid.REWARDS} == humanoid.REWARDS
-    for name in humanoid.LEARNED:
-        with pytest.raises(UsageError, match="LearnedReward"):
-            humanoid.configured(config, name)
+    rarely = humanoid.configured(config, "asked_rarely")
+    assert (rarely.reward, rarely.query_share) == ("vlm", humanoid.QUERY_SHARE)
+    with pytest.raises(UsageError, match="slow encoder"):
+        humanoid.configured(config, "simulated_large_vlm")
     with pytest.raises(UsageError, match="condition: got often"):
         humanoid.configured(config, "often")
     assert set(humanoid.CONDITIONS) == {"asked_rarely", "asked_always", "control_constant", "control_random_encoder", "control_blank",
@@ -87,10 +88,10 @@ def test_conditions_become_settings_and_what_is_missing_is_refused() -> None:
 
 def test_a_refusal_is_one_line_and_exit_code_2(tmp_path: Path, capsys) -> None:
     with pytest.raises(SystemExit) as caught:
-        humanoid.main(["--conditions", "asked_rarely", "--results", str(tmp_path / "x.json")])
+        humanoid.main(["--conditions", "simulated_large_vlm", "--results", str(tmp_path / "x.json")])
     assert (
         caught.value.code == 2
-        and "LearnedReward" in capsys.readouterr().err
+        and "slow encoder" in capsys.readouterr().err
         and not (tmp_path / "x.json").exists()
     )
     with pytest.raises(SystemExit) as caught:
