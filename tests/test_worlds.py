@@ -186,6 +186,13 @@ def test_the_car_stays_on_its_road_and_cannot_drive_straight_up() -> None:
     assert truncated.all() and not reached.any()
 
 
+def test_the_wall_is_drawn_where_the_car_stops_and_touches_nothing() -> None:
+    model = make_vec("vlmrl/MountainCar-v0", 1).rules.model
+    wall, car = model.geom("wall"), model.geom("body")
+    gap = (wall.pos[0] - wall.size[0]) - (model.joint("x").range[1] + car.size[0])
+    assert 0 <= gap < 0.02 and not wall.contype[0] and not wall.conaffinity[0]
+
+
 def test_the_car_can_swing_itself_up() -> None:
     world = make_vec("vlmrl/MountainCar-v0", 4)
     obs, _ = world.reset(seed=0)

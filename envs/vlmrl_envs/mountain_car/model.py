@@ -38,6 +38,7 @@ def build_spec() -> mujoco.MjSpec:
                      rgb1=[0.55, 0.75, 0.95], rgb2=[0.9, 0.95, 1.0], width=64, height=64)  # fmt: skip
     _add_hill(spec)
     _add_flag(spec)
+    _add_wall(spec)
     _add_car(spec)
     middle = (LEFT + RIGHT) / 2
     spec.worldbody.add_camera(name="side", pos=[middle, -4.0, 0.55], xyaxes=[1, 0, 0, 0, 0, 1], fovy=30.0)
@@ -78,6 +79,14 @@ def _add_flag(spec: mujoco.MjSpec) -> None:
                             fromto=[FLAG, 0.1, base, FLAG, 0.1, base + 0.34], rgba=[0.2, 0.2, 0.2, 1], **common)  # fmt: skip
     spec.worldbody.add_geom(name="flag", type=mujoco.mjtGeom.mjGEOM_BOX, size=[0.075, 0.01, 0.05],
                             pos=[FLAG + 0.085, 0.1, base + 0.29], rgba=[0.97, 0.83, 0.1, 1], **common)  # fmt: skip
+
+
+def _add_wall(spec: mujoco.MjSpec) -> None:
+    """Add the wall at the road's end, where the car's own limit stops it; it is drawn only."""
+    half, front, height = 0.03, 0.09, 0.14
+    spec.worldbody.add_geom(name="wall", type=mujoco.mjtGeom.mjGEOM_BOX, size=[half, DEPTH, height],
+                            pos=[RIGHT + front + half, DEPTH - 0.12, float(HEIGHT(RIGHT)) + height - 2 * SLAB],
+                            rgba=[0.62, 0.58, 0.54, 1], contype=0, conaffinity=0)  # fmt: skip
 
 
 def _add_car(spec: mujoco.MjSpec) -> None:
