@@ -66,7 +66,8 @@ def test_an_example_holds_its_own_pose_and_no_other(pose: str) -> None:
 
 
 @pytest.mark.parametrize(("pose", "state"), [
-    ("arms_crossed", posed("standing", "crossed")),  # elbows beside the head, hands at the throat
+    ("arms_crossed", posed("standing", "relaxed", right_shoulder1=-80, right_shoulder2=58, right_elbow=14,
+                           left_shoulder1=80, left_shoulder2=-58, left_elbow=14)),  # elbows beside the head, hands at the throat
     ("arms_crossed", posed("standing", "forward")),
     ("hands_on_hips", posed("standing", "in_lap")),
     ("hands_on_hips", posed("standing", "hanging")),

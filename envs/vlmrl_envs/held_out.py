@@ -85,28 +85,14 @@ def pairs(grammar: Grammar) -> np.ndarray:
     return out
 
 
-def compositions(grammar: Grammar, degrees: np.ndarray) -> np.ndarray:
-    """Return for states whose facts hold to degrees (B, F) the column of the truest fact of each axis, int (B, A).
-
-    -1 where no fact of the axis holds to `SHOWN`; of equals the one named first.
-    """
-    out = np.full((len(degrees), len(grammar.axes)), -1)
-    for k, names in enumerate(grammar.axes):
-        columns = np.array([grammar.columns[name] for name in names])
-        best = degrees[:, columns].argmax(axis=1)
-        shown = degrees[np.arange(len(degrees)), columns[best]] >= SHOWN
-        out[shown, k] = columns[best[shown]]
-    return out
-
-
 def shows_held_out(grammar: Grammar, degrees: np.ndarray) -> np.ndarray:
-    """Tell which states, whose facts hold to degrees (B, F), show a composition held out, bool (B,)."""
-    found = compositions(grammar, degrees)
-    out = np.zeros(len(degrees), bool)
-    for a in range(found.shape[1]):
-        for b in range(a):
-            both = (found[:, a] >= 0) & (found[:, b] >= 0)
-            out |= both & grammar.held_pairs[found[:, a], found[:, b]]
+    """Tell which states, whose facts hold to degrees (B, F), show both facts of a composition held out, bool (B,).
+
+    Each to `SHOWN`, be they the truest of their axes or not: who sits in lotus also sits.
+    """
+    shown, out = degrees >= SHOWN, np.zeros(len(degrees), bool)
+    for one, other in np.argwhere(np.triu(grammar.held_pairs)):
+        out |= shown[:, one] & shown[:, other]
     return out
 
 

@@ -82,7 +82,7 @@ def _arms(b: Body) -> dict[str, np.ndarray]:
     }
     for side, sign in SIDES:
         ahead, out, high = _reach(b, f"{side}_hand", sign)
-        _, elbow_out, _ = _reach(b, f"{side}_elbow", sign)
+        _, elbow_out, elbow_high = _reach(b, f"{side}_elbow", sign)
         each["raised"].append(ramp(high, -0.3, 0.45))
         each["sideways"].append(ramp(out, 0.25, 0.7) * ramp(np.abs(high - 0.05), 0.5, 0.15))
         each["forward"].append(ramp(ahead, 0.15, 0.55) * ramp(np.abs(high), 0.5, 0.15))
@@ -90,7 +90,10 @@ def _arms(b: Body) -> dict[str, np.ndarray]:
             ramp(np.hypot(np.hypot(ahead, out - 0.17), high + 0.27), 0.6, 0.1) * ramp(elbow_out, 0.1, 0.26)
         )
         each["crossed"].append(
-            ramp(out, 0.35, -0.05) * ramp(ahead, -0.1, 0.15) * ramp(np.abs(high - 0.03), 0.45, 0.12)
+            ramp(out, 0.35, -0.05)
+            * ramp(ahead, -0.1, 0.12)
+            * ramp(np.abs(high + 0.08), 0.45, 0.2)
+            * ramp(elbow_high, 0.3, 0.04)  # folded before the chest, and not elbows up beside the head
         )
         each["hanging"].append(ramp(high, -0.1, -0.45) * ramp(np.hypot(ahead, out - 0.25), 0.5, 0.15))
     found = {name: np.minimum(*pair) for name, pair in each.items()}

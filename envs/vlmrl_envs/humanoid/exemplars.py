@@ -16,9 +16,8 @@ from vlmrl_envs.posing import FloorSetter
 if TYPE_CHECKING:
     from vlmrl_envs.humanoid.rules import Humanoid
 
-Arm = tuple[float, float, float]
-FOLDED: tuple[Arm, Arm] = ((-60.0, -23.0, -63.0), (-60.0, -38.0, -64.0))
-"""Right and left arm, degrees as in `sampling.ARMS`: forearms crossed one above the other, so that they do not touch."""
+FOLDED = ("crossed", "crossed_under")
+"""Right and left arm: forearms crossed one above the other, so that they do not touch."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +26,8 @@ class Exemplar:
 
     legs: str
     """A template of `sampling.LEGS`."""
-    arms: tuple[str, str] | tuple[Arm, Arm] = ("hanging", "hanging")
-    """Right and left arm: templates of `sampling.ARMS`, or shoulder1, shoulder2 and elbow in degrees."""
+    arms: tuple[str, str] = ("hanging", "hanging")
+    """Right and left arm: templates of `sampling.ARMS`."""
     abdomen: tuple[float, float, float] | None = None
     """Twist, bend forward (positive) and bend to the side, degrees; None leaves the legs' own."""
     pitch: float | None = None
@@ -67,11 +66,7 @@ EXEMPLARS: dict[str, Exemplar] = {
 def exemplar(rules: Humanoid, pose: str) -> np.ndarray:
     """Return the example of a pose as a state (S,), at rest on the floor."""
     found = EXEMPLARS[pose]
-    named = found.arms if isinstance(found.arms[0], str) else ("relaxed", "relaxed")
-    qpos = sampling.template(rules.model, found.legs, named)  # type: ignore[arg-type]
-    if not isinstance(found.arms[0], str):
-        qpos[18:21] = np.deg2rad(found.arms[0]) * [-1, -1, 1]
-        qpos[21:24] = np.deg2rad(found.arms[1])  # type: ignore[arg-type]
+    qpos = sampling.template(rules.model, found.legs, found.arms)
     if found.abdomen is not None:
         qpos[7:10] = np.deg2rad(found.abdomen)
     for name, value in found.joints:

@@ -59,11 +59,14 @@ ARMS: dict[str, tuple[float, float, float]] = {
     "sideways": (52, 42, -70),
     "forward": (4, -38, -80),
     "on_hips": (-50, 80, 8),
-    "crossed": (80, -58, 14),
+    "crossed": (-60, -23, -63),
+    "crossed_under": (-60, -38, -64),
     "in_lap": (-36, 28, -28),
     "behind": (-58, 84, -85),
     "on_head": (-47, -74, 41),
 }
+UNDER = {"crossed": "crossed_under"}
+"""Arms that cannot both be held alike: what the left one does where the right one does the other."""
 
 
 def template(model: mujoco.MjModel, legs: str, arms: tuple[str, str], mirror: bool = False) -> np.ndarray:
@@ -133,10 +136,12 @@ def _compose(model: mujoco.MjModel, rng: np.random.Generator) -> np.ndarray:
     """Draw legs, arms and a torso bend, each on its own, or now and then what tasks ask for."""
     if rng.random() < 1 / 8:
         legs, arms = SOUGHT[rng.integers(len(SOUGHT))]
-        return template(model, legs, (arms, arms), mirror=bool(rng.random() < 0.5))
+        return template(model, legs, (arms, UNDER.get(arms, arms)), mirror=bool(rng.random() < 0.5))
     legs = rng.choice(list(LEGS), p=_WEIGHTS)
     right = rng.choice(list(ARMS))
     left = right if rng.random() < 0.75 else rng.choice(list(ARMS))
+    if right == left:
+        left = UNDER.get(left, left)
     qpos = template(model, str(legs), (str(right), str(left)), mirror=bool(rng.random() < 0.5))
     if rng.random() < 0.3:
         qpos[7:10] = rng.uniform(np.deg2rad([-45, -60, -35]), np.deg2rad([45, 30, 35]))
