@@ -357,7 +357,7 @@ def later(*arguments):
 def test_a_run_is_labelled_and_resumed(folder, capsys, monkeypatch):
     totals = label_run(folder.parent, on_ready=later({1: "tie", 2: "finish"}))
     assert (totals["answered"], totals["ties"], totals["pending"], totals["answered_now"]) == (2, 1, 2, 2)
-    monkeypatch.setattr("vlmrl.commands.say", lambda text: later({})(text.removeprefix("answer at ")))
+    monkeypatch.setattr("vlmrl.commands.after.say", lambda text: later({})(text.removeprefix("answer at ")))
     assert main(["label", str(folder.parent), "--person", "ada", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert (result["answered"], result["pending"], result["answered_now"]) == (4, 0, 2)
