@@ -35,7 +35,8 @@ ORDER = [
     "preferences.human.sink", "preferences.human.folder", "preferences.human.session", "preferences.human.clips",
     "preferences.human.page", "preferences.human.server", "preferences.human.label", "preferences.human",
     "preferences",
-    "doctor", "task_options", "commands", "cli", "__main__",
+    "doctor", "task_options", "commands.outcome", "commands.before", "commands.train", "commands.after", "commands.adapt", "commands",
+    "cli", "__main__",
 ]  # fmt: skip
 """Modules of `vlmrl` in the order data flows through them: each may import only those above it."""
 DOORS = {
@@ -47,7 +48,7 @@ DOORS = {
     "optax": {"agents.update"},
     "sqlite3": {"preferences.schema", "preferences.store", "preferences.exchange"},
     "httpx2": {"preferences.chat.transport"},
-    "tyro": {"commands", "task_options", "adapt.options", "cli"},
+    "tyro": {"commands.outcome", "task_options", "adapt.options", "cli"},
 }
 
 

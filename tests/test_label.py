@@ -357,7 +357,7 @@ def later(*arguments):
 def test_a_run_is_labelled_and_resumed(folder, capsys, monkeypatch):
     totals = label_run(folder.parent, on_ready=later({1: "tie", 2: "finish"}))
     assert (totals["answered"], totals["ties"], totals["pending"], totals["answered_now"]) == (2, 1, 2, 2)
-    monkeypatch.setattr("vlmrl.commands.say", lambda text: later({})(text.removeprefix("answer at ")))
+    monkeypatch.setattr("vlmrl.commands.after.say", lambda text: later({})(text.removeprefix("answer at ")))
     assert main(["label", str(folder.parent), "--person", "ada", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert (result["answered"], result["pending"], result["answered_now"]) == (4, 0, 2)
@@ -370,13 +370,19 @@ def test_no_pairs_is_said_in_one_line(tmp_path, capsys):
 
 @pytest.mark.skipif(os.name == "nt", reason="no SIGINT for another process there")
 def test_ctrl_c_is_a_way_to_end_it(folder):
-    command = [sys.executable, "-m", "vlmrl", "label", str(folder.parent), "--json"]
+    # A background job hands its children an ignored SIGINT: the program takes it back.
+    code = ("import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+            "from vlmrl.cli import main; sys.exit(main(sys.argv[1:]))")  # fmt: skip
+    command = [sys.executable, "-c", code, "label", str(folder.parent), "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
-        url = program.stderr.readline().split()[-1]
-        answer_all(url, {1: "finish"}, finish=False)
-        time.sleep(0.1)
-        program.send_signal(signal.SIGINT)
-        out, _ = program.communicate(timeout=60)
+        try:
+            url = program.stderr.readline().split()[-1]
+            answer_all(url, {1: "finish"}, finish=False)
+            time.sleep(0.1)
+            program.send_signal(signal.SIGINT)
+            out, _ = program.communicate(timeout=60)
+        finally:
+            program.kill()
     assert program.returncode == 0 and json.loads(out)["answered"] == 1
 
 

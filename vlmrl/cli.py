@@ -17,6 +17,7 @@ import tyro
 
 from vlmrl import commands
 from vlmrl.errors import UsageError
+from vlmrl.tasks import TASKS
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -53,7 +54,7 @@ def parse(arguments: Sequence[str]) -> Any:
     Raises: SystemExit, with 2 after a mistake, which tyro has explained on standard error.
     """
     # The preset depends on the task, which only parsing finds for sure: guess, and if wrong parse again.
-    guess = next((word for word in arguments if word in commands.TASKS), None)
+    guess = next((word for word in arguments if word in TASKS), None)
     command = _parse(arguments, guess)
     task = getattr(command, "task", None)
     if isinstance(command, commands.Train) and task != guess:
