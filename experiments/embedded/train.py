@@ -26,8 +26,8 @@ from vlmrl.adapt.stored import open_stored
 from vlmrl.progress import ProgressPrinter
 
 SHARES = {
-    "humanoid": 0.46, "cartpole": 0.09, "mountain_car": 0.09, "walker2d": 0.07, "ant": 0.07, "half_cheetah": 0.06,
-    "hopper": 0.06, "reacher": 0.05, "pendulum": 0.05,
+    "humanoid": 0.54, "cartpole": 0.08, "mountain_car": 0.07, "walker2d": 0.06, "ant": 0.06, "half_cheetah": 0.05,
+    "hopper": 0.05, "reacher": 0.045, "pendulum": 0.045,
 }  # fmt: skip
 """Share of each world in a batch."""
 LABELS = LabelConfig(foreign=0.005)
