@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ORDER = [
-    "errors", "runtime", "configs", "tasks", "frames",
+    "errors", "ranks", "runtime", "configs", "tasks", "frames",
     "encoders.hub", "encoders.sources", "encoders.speed", "encoders.words", "encoders.clip", "encoders",
     "rewards.protocol", "rewards.goal_baseline", "rewards.controls", "rewards.learned_config", "rewards.budget",
     "rewards.answers", "rewards.asking", "rewards.ensemble", "rewards.sources", "rewards.learned", "rewards",
