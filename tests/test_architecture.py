@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 ORDER = [
     "errors", "ranks", "runtime", "configs", "tasks", "frames",
-    "encoders.hub", "encoders.sources", "encoders.speed", "encoders.words", "encoders.clip", "encoders",
+    "encoders.hub", "encoders.sources", "encoders.speed", "encoders.words", "encoders.clip", "encoders.slow", "encoders",
     "rewards.protocol", "rewards.goal_baseline", "rewards.controls", "rewards.learned_config", "rewards.budget",
     "rewards.answers", "rewards.asking", "rewards.ensemble", "rewards.sources", "rewards.learned", "rewards",
     "horizon", "wrappers", "vector", "sb3",
