@@ -23,6 +23,7 @@ import torch
 
 from experiments.common import RESULTS, provenance
 from vlmrl.making import make_envs
+from vlmrl.ranks import spearman
 from vlmrl.rewards import LearnedReward
 from vlmrl.runtime import guard_import_order, limit_threads
 from vlmrl.tasks import get_task
@@ -89,7 +90,7 @@ def main(setting: Setting | None = None) -> dict[str, Any]:
         rows.append({
             "seconds": seconds, "asked": learned.asked - asked, "metrics": learned.metrics(),
             "mean_error_unasked": float(errors[unasked].mean()) if unasked.any() else 0.0,
-            "rank_correlation": float(_ranks(rewards.ravel(), truth[drawn])),
+            "rank_correlation": spearman(rewards.ravel(), truth[drawn]),
         })  # fmt: skip
         print(f"{seconds:.2f} s, asked {rows[-1]['asked']}, mean error where not asked "
               f"{rows[-1]['mean_error_unasked']:.4f}, rank correlation {rows[-1]['rank_correlation']:.3f}", flush=True)  # fmt: skip
@@ -108,12 +109,6 @@ def main(setting: Setting | None = None) -> dict[str, Any]:
         f"{size} states: median {found['seconds_median']:.2f} s of processor time; drawing them all {drawing:.1f} s"
     )
     return found
-
-
-def _ranks(first: np.ndarray, second: np.ndarray) -> float:
-    """Return the rank correlation, ties in order of appearance."""
-    ranks = [np.argsort(np.argsort(values, kind="stable")) for values in (first, second)]
-    return float(np.corrcoef(ranks)[0, 1])
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import gymnasium
 import numpy as np
 import tyro
 
+from experiments.aggregate import mean_interval
 from experiments.common import Book, provenance
 from vlmrl.agents import PPO, PPOConfig, Rollout
 from vlmrl.errors import usage_error
@@ -156,14 +157,6 @@ def evaluate(act: Act, env_id: str, episodes: int, seed: int) -> np.ndarray:
     return returns
 
 
-def bootstrap_interval(numbers: list[float], draws: int = 10_000) -> tuple[float, float]:
-    """Return the 95% percentile bootstrap interval of the mean of `numbers`, one per seed."""
-    rng = np.random.default_rng(0)
-    means = rng.choice(np.asarray(numbers), (draws, len(numbers))).mean(1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
-
-
 def table(rows: list[dict[str, Any]]) -> str:
     """Return mean return, interval and training time of both agents on each task, and the difference, as Markdown."""
     lines = ["| task | steps | seeds | agent | return | 95% interval | training, s |", "|" + "---|" * 7]
@@ -174,7 +167,7 @@ def table(rows: list[dict[str, Any]]) -> str:
             if not chosen:
                 continue
             returns = [row["return_mean"] for row in chosen]
-            low, high = bootstrap_interval(returns)
+            low, high = mean_interval(returns)
             seconds = np.mean([row["train_seconds"] for row in chosen])
             what = f"| {task} | {chosen[0]['steps']:,} | {len(chosen)} | {agent} "
             lines.append(f"{what}| {np.mean(returns):.1f} | [{low:.1f}, {high:.1f}] | {seconds:.1f} |")

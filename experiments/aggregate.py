@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-RESAMPLES = 2000
+RESAMPLES, MEAN_RESAMPLES = 2000, 10_000
 REACHED = 0.9
 """Share of recent training episodes from which a run counts as having reached success."""
 
@@ -38,6 +38,13 @@ def interval(
     rng = np.random.default_rng(seed)
     drawn = np.concatenate([rng.choice(np.asarray(g, float), (resamples, len(g))) for g in groups], axis=1)
     low, high = np.quantile([iqm(row) for row in drawn], [0.025, 0.975])
+    return float(low), float(high)
+
+
+def mean_interval(values: Sequence[float] | np.ndarray, seed: int = 0) -> tuple[float, float]:
+    """Return the 95% percentile bootstrap interval of the mean of values (K,), drawn anew from themselves."""
+    drawn = np.random.default_rng(seed).choice(np.asarray(values), (MEAN_RESAMPLES, len(values)))
+    low, high = np.quantile(drawn.mean(axis=1), [0.025, 0.975])
     return float(low), float(high)
 
 

@@ -26,6 +26,7 @@ import numpy as np
 from PIL import Image
 
 from experiments import summary
+from experiments.aggregate import mean_interval
 from experiments.common import RESULTS, Book, provenance
 from vlmrl.runtime import limit_threads, without_display
 
@@ -198,7 +199,7 @@ def run(setting: Setting, condition: str, seed: int, encoder_name: str = "embedd
     recent = [episode["r"] / episode["l"] for episode in model.ep_info_buffer]
     envs.close()
     shares = evaluate(setting, model, seed=10_000 + 1000 * seed)[setting.judged_from :].mean(axis=0)
-    low, high = interval(shares, seed)
+    low, high = mean_interval(shares, seed)
     return {
         "condition": condition,
         "seed": seed,
@@ -214,14 +215,6 @@ def run(setting: Setting, condition: str, seed: int, encoder_name: str = "embedd
         "encoder": encoder_name if condition in ("vlm", "swapped-goal") else condition,
         **provenance(),
     }
-
-
-def interval(values: np.ndarray, seed: int) -> tuple[float, float]:
-    """Return the 95% bootstrap interval of a mean over episodes (N,)."""
-    rng = np.random.default_rng(seed)
-    means = values[rng.integers(len(values), size=(10_000, len(values)))].mean(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high)
 
 
 def main(setting: Setting) -> None:

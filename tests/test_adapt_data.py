@@ -14,7 +14,7 @@ from adapt_fakes import small
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vlmrl import adapt
+from vlmrl import adapt, ranks
 from vlmrl.adapt import WorldSource, batches, validation
 from vlmrl.adapt.cache import FrameWriter
 from vlmrl.adapt.captions import read_captions
@@ -129,10 +129,10 @@ def test_shares_are_as_wished_and_the_rest_is_even() -> None:
 
 
 def test_figures_against_numbers_by_hand() -> None:
-    assert validation.average_ranks(np.array([3.0, 1.0, 3.0])).tolist() == [2.5, 1.0, 2.5]
+    assert ranks.average_ranks(np.array([3.0, 1.0, 3.0])).tolist() == [2.5, 1.0, 2.5]
     assert validation.auc(np.array([1.0, 2.0, 2.0, 3.0]), np.array([False, False, True, True])) == 0.875
     assert validation.auc(np.ones(3), np.ones(3, bool)) is None
-    assert validation.spearman(np.array([1.0, 2.0, 9.0]), np.array([3.0, 2.0, 1.0])) == -1
+    assert ranks.spearman(np.array([1.0, 2.0, 9.0]), np.array([3.0, 2.0, 1.0])) == -1
     scores = np.array([[0.9, 0.1, 1.0], [0.2, 0.8, 1.0]])
     truth = np.array([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]])  # the third is true of every frame: it tells nothing
     assert validation.captions_auc(scores, truth) == 1 and validation.top_is_true(scores, truth) == 1

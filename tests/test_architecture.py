@@ -12,8 +12,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ORDER = [
-    "errors", "runtime", "configs", "tasks", "frames",
-    "encoders.hub", "encoders.sources", "encoders.speed", "encoders.words", "encoders.clip", "encoders",
+    "errors", "ranks", "runtime", "configs", "tasks", "frames",
+    "encoders.hub", "encoders.sources", "encoders.speed", "encoders.words", "encoders.clip", "encoders.slow", "encoders",
     "rewards.protocol", "rewards.goal_baseline", "rewards.controls", "rewards.learned_config", "rewards.budget",
     "rewards.answers", "rewards.asking", "rewards.ensemble", "rewards.sources", "rewards.learned", "rewards",
     "horizon", "wrappers", "vector", "sb3",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import gymnasium
 import numpy as np
@@ -215,6 +216,16 @@ def _agent(envs):
     from vlmrl.agents.ppo import PPO
 
     return PPO(envs.single_observation_space, envs.single_action_space, SMALL, envs.num_envs, 0)
+
+
+def test_what_an_encoder_counts_is_in_the_metrics() -> None:
+    model = ConstantReward(reads="states")
+    model.encoder = SimpleNamespace(metrics=lambda: {"frames": 7.0})  # type: ignore[attr-defined]
+    envs = humanoids(2, shifted=[])
+    collector = Collector(envs, model, 2)
+    collector.reset(0)
+    assert collector.collect(_agent(envs)).encoder == {"frames": 7.0}
+    assert Collector(envs, ConstantReward(reads="states"), 2).collect(_agent(envs)).encoder == {}
 
 
 def test_a_camera_that_sees_nothing_is_an_error() -> None:

@@ -266,6 +266,30 @@ def test_an_architecture_of_open_clip_with_random_weights(monkeypatch):
     assert encoder.mean == open_clip.OPENAI_DATASET_MEAN
 
 
+def test_a_small_encoder_answers_at_the_cost_of_a_large_one(monkeypatch):
+    config = {"embed_dim": 48, "vision_cfg": VISION["vit"], "text_cfg": TEXT}
+    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "tiny-vit", config)
+    slow, plain = load_encoder("as-slow-as:tiny-vit:0.25", "cpu"), load_encoder("embedded", "cpu")
+    given: list[int] = []
+    embed = slow.large.embed_images
+    monkeypatch.setattr(slow.large, "embed_images", lambda frames: given.append(len(frames)) or embed(frames))
+    for count in (6, 0, 1, 1, 8):  # what a batch leaves over, the next one makes up for
+        frames = scenes(count, 64, 64)
+        assert torch.equal(slow.embed_images(frames), plain.embed_images(frames))
+    assert given == [1, 1, 2] and slow.metrics()["frames"] == 16 and slow.metrics()["passed"] == 4
+    assert slow.metrics()["seconds_a_frame"] > 0 and slow.name == "as-slow-as:tiny-vit:0.25"
+    assert load_encoder("as-slow-as:tiny-vit", "cpu").share == 1
+    for wrong in (
+        "as-slow-as:",
+        "as-slow-as:tiny-vit:0",
+        "as-slow-as:tiny-vit:2",
+        "as-slow-as:tiny-vit:some",
+        "as-slow-as",
+    ):
+        with pytest.raises(UsageError, match="encoder: got"):
+            load_encoder(wrong, "cpu")
+
+
 @pytest.mark.skipif(not (sources.EMBEDDED / WEIGHTS).is_file(), reason="the weights have not been made yet")
 @pytest.mark.parametrize("fit", RESIZE_MODES)
 @pytest.mark.parametrize("precision", ["auto", "float32"])

@@ -73,27 +73,42 @@ def test_the_median_run_and_when_it_first_succeeded() -> None:
     assert len(thin) == 7 and thin[0][0] == 0 and thin[-1] == [99, None, 0.1] and aggregate.thinned([]) == []
 
 
-def test_conditions_become_settings_and_what_is_missing_is_refused() -> None:
+def test_conditions_become_settings_and_others_are_refused() -> None:
     config = preset("humanoid_lotus")
     assert {c: humanoid.configured(config, c).reward for c in humanoid.REWARDS} == humanoid.REWARDS
     rarely = humanoid.configured(config, "asked_rarely")
     assert (rarely.reward, rarely.query_share) == ("vlm", humanoid.QUERY_SHARE)
-    with pytest.raises(UsageError, match="slow encoder"):
-        humanoid.configured(config, "simulated_large_vlm")
+    large = humanoid.configured(replace(config, device="cpu"), "simulated_large_vlm")
+    assert (large.encoder, large.query_share) == ("as-slow-as:ViT-L-14:0.01", humanoid.QUERY_SHARE)
+    always = humanoid.configured(replace(config, device="cpu"), "simulated_large_vlm_always")
+    assert (always.encoder, always.asks_rarely) == ("as-slow-as:ViT-L-14:0.001", False)
     with pytest.raises(UsageError, match="condition: got often"):
         humanoid.configured(config, "often")
     assert set(humanoid.CONDITIONS) == {"asked_rarely", "asked_always", "control_constant", "control_random_encoder", "control_blank",
-                                        "control_swapped_goal", "ceiling_state_similarity", "simulated_large_vlm"}  # fmt: skip
+                                        "control_swapped_goal", "ceiling_state_similarity", "simulated_large_vlm",
+                                        "simulated_large_vlm_always"}  # fmt: skip
+
+
+def test_a_large_model_costs_what_its_share_cost() -> None:
+    last = {"encoder/frames": 1000, "encoder/passed": 10, "encoder/seconds_a_frame": 2.0}
+    found = humanoid.large_cost(last, 50.0)["large"]
+    assert found == {
+        "model": "ViT-L-14",
+        "frames": 1000,
+        "passed": 10,
+        "seconds_a_frame": 2.0,
+        "wall_seconds": 2030.0,
+    }
+    assert "33.8 (with ViT-L-14)" in humanoid.table(
+        [{**row(condition="simulated_large_vlm"), "large": found}]
+    )
 
 
 def test_a_refusal_is_one_line_and_exit_code_2(tmp_path: Path, capsys) -> None:
     with pytest.raises(SystemExit) as caught:
-        humanoid.main(["--conditions", "simulated_large_vlm", "--results", str(tmp_path / "x.json")])
-    assert (
-        caught.value.code == 2
-        and "slow encoder" in capsys.readouterr().err
-        and not (tmp_path / "x.json").exists()
-    )
+        humanoid.main(["--tasks", "humanoid_flying", "--results", str(tmp_path / "x.json")])
+    assert caught.value.code == 2 and "humanoid_flying" in capsys.readouterr().err
+    assert not (tmp_path / "x.json").exists()
     with pytest.raises(SystemExit) as caught:
         humanoid_matrix.main(["--runs", str(tmp_path), "--out", str(tmp_path / "m.json")])
     assert caught.value.code == 2 and "experiments.humanoid" in capsys.readouterr().err

@@ -180,7 +180,8 @@ def _row(progress: Progress, found: Collected, losses: dict[str, float], state: 
         "seconds": state.seconds, "frames_scored": state.frames, "steps_per_s": progress.steps_per_s,
         "out_of_view": found.out_of_view,
     }  # fmt: skip
-    for group, values in (("time", found.seconds), ("ppo", losses), ("learned", found.learned)):
+    for group, values in (("time", found.seconds), ("ppo", losses), ("learned", found.learned),
+                          ("encoder", found.encoder)):  # fmt: skip
         row |= {f"{group}/{name}": value for name, value in values.items()}
     return row
 

@@ -1,6 +1,6 @@
 """Before training: does the reward tell goal states from start and random ones? Seconds, not hours.
 
-The judgement (`judge`, `auc`, `prompt_warnings`) is pure; `score_frames` streams frames through a reward;
+The judgement (`judge`, `prompt_warnings`) is pure; `score_frames` streams frames through a reward;
 `preflight` puts both together over what `vlmrl.samples` draws from a world or an env.
 """
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from vlmrl.encoders.words import complaint, judge_prompts
+from vlmrl.ranks import auc
 from vlmrl.rewards.protocol import FLAT
 
 if TYPE_CHECKING:
@@ -97,18 +98,6 @@ class Scored:
         self.first = frames[0].copy() if self.first is None else self.first
         same_size = frames.shape[1:] == self.first.shape
         self.all_same = self.all_same and same_size and bool((frames == self.first).all())
-
-
-def auc(goal: Sequence[float] | np.ndarray, other: Sequence[float] | np.ndarray) -> float:
-    """Return the probability that a value of `goal` exceeds one of `other`, ties counted half.
-
-    goal: (G,), other: (O,), both non-empty. Source: Mann-Whitney U divided by G*O.
-    """
-    values = np.concatenate([np.asarray(goal, np.float64), np.asarray(other, np.float64)])
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]  # ties share the mean of their ranks
-    num_goal = len(goal)
-    return float((ranks[:num_goal].sum() - num_goal * (num_goal + 1) / 2) / (num_goal * len(other)))
 
 
 def prompt_warnings(

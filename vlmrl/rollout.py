@@ -47,6 +47,8 @@ class Collected:
     """States that the camera does not see; neither scored nor learned from."""
     learned: dict[str, float | None] = field(default_factory=dict)
     """Metrics of a `LearnedReward`."""
+    encoder: dict[str, float] = field(default_factory=dict)
+    """Metrics of an encoder that keeps some (`vlmrl.encoders.slow`)."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Seconds spent acting, stepping and scoring (drawing included)."""
 
@@ -89,9 +91,14 @@ class Collector:
         return self.reward_model if isinstance(self.reward_model, LearnedReward) else None
 
     @property
+    def _asked_model(self) -> RewardModel | None:
+        """The model that answers: within a `LearnedReward` the one that it asks."""
+        return self._learned.reward_model if self._learned else self.reward_model
+
+    @property
     def _draws(self) -> bool:
         """Whether scoring a state takes a frame."""
-        model = self._learned.reward_model if self._learned else self.reward_model
+        model = self._asked_model
         return model is not None and model.reads != "states"
 
     def reset(self, seed: int, stagger: bool = True) -> None:
@@ -133,6 +140,8 @@ class Collector:
         if self._learned:
             out.learned = self._learned.metrics()
             out.frames_scored = self._learned.asked - asked if self._draws else 0
+        encoder: Any = getattr(self._asked_model, "encoder", None)
+        out.encoder = encoder.metrics() if hasattr(encoder, "metrics") else {}
         seconds["score"] = perf_counter() - started
         out.env_rewards = columns.pop("env_rewards")
         columns.pop("states", None)

@@ -40,7 +40,7 @@ class TrainConfig:
     task: Task
     """The goal in words and the world it is meant for."""
     encoder: str = "embedded"
-    """What `load_encoder` takes: embedded, MODEL/PRETRAINED, local-dir:PATH or random:SEED."""
+    """What `load_encoder` takes: embedded, MODEL/PRETRAINED, local-dir:PATH, random:SEED or as-slow-as:MODEL."""
     agent: PPOConfig = field(default_factory=PPOConfig)
     """Hyper-parameters of PPO."""
     num_envs: int = 64

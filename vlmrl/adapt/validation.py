@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from vlmrl import ranks
 from vlmrl.adapt.batches import BatchMaker, Inputs, to_images
 from vlmrl.adapt.config import LabelConfig
 from vlmrl.adapt.loss import soft_sigmoid_loss
@@ -22,29 +23,9 @@ MOST = 1500
 """Frames of a stored source on which its facts are judged one by one."""
 
 
-def average_ranks(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """Return ranks from 1 on; equal values share the mean of theirs."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return (last - (counts - 1) / 2)[inverse]
-
-
 def auc(scores: Float[np.ndarray, " n"], true: np.ndarray) -> float | None:
     """Return the probability that a true one's score exceeds a false one's (ties half); None without either."""
-    positives = int(true.sum())
-    negatives = len(true) - positives
-    if not positives or not negatives:
-        return None
-    ranks = average_ranks(scores)
-    return float((ranks[true].sum() - positives * (positives + 1) / 2) / (positives * negatives))
-
-
-def spearman(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> float | None:
-    """Return the rank correlation of a and b, -1..1; None if one of them is constant."""
-    ranks = average_ranks(a), average_ranks(b)
-    if min(r.std() for r in ranks) == 0:
-        return None
-    return float(np.corrcoef(*ranks)[0, 1])
+    return ranks.auc(scores[true], scores[~true]) if true.any() and not true.all() else None
 
 
 def captions_auc(scores: Float[np.ndarray, "n k"], truth: Float[np.ndarray, "n k"]) -> float | None:
@@ -126,6 +107,8 @@ def _facts(
     frames = torch.cat([encode_frames(model, x.to(device), half) for x in images.split(CHUNK)])
     cosine, degrees = (frames @ words.T).float().cpu().numpy(), known.degrees
     assert degrees is not None
-    each = [spearman(cosine[:, i], degrees[:, i]) for i in range(len(texts)) if degrees[:, i].std() > 0.02]
+    each = [
+        ranks.spearman(cosine[:, i], degrees[:, i]) for i in range(len(texts)) if degrees[:, i].std() > 0.02
+    ]
     values = [value for value in each if value is not None]
     return float(np.mean(values)) if values else None

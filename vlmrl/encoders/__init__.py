@@ -50,7 +50,8 @@ def load_encoder(
     Args:
         name: `embedded` (ships with the package), `local-dir:PATH` (open_clip_config.json and safetensors),
             `MODEL/PRETRAINED` such as `ViT-B-32/laion2b_s34b_b79k` (open_clip's tags, downloaded once), or a
-            control: `random`, `random:SEED` (the embedded architecture, untrained), `MODEL/random:SEED`.
+            control: `random`, `random:SEED` (the embedded architecture, untrained), `MODEL/random:SEED`; or
+            `as-slow-as:MODEL[:SHARE]`, the embedded one's answers at the cost of a large MODEL (`encoders.slow`).
         device: "cpu", "cuda" or "cuda:N"; None takes the GPU if there is one.
         fit: how a frame becomes a square: stretched, padded or cut to its centre.
         batch_size: frames embedded at once.
@@ -60,10 +61,13 @@ def load_encoder(
     Raises:
         UsageError: unknown name, tag, device or fit; weights that are missing, corrupt, foreign or pickled.
     """
+    from vlmrl.encoders import slow
     from vlmrl.encoders.clip import ClipEncoder
     from vlmrl.encoders.sources import load_clip
     from vlmrl.runtime import resolve_device
 
     resolved = resolve_device(device)
+    if name.startswith(slow.PREFIX):
+        return slow.load_slow(name, resolved, seed or 0)
     loaded = load_clip(name, 0 if seed is None else seed)
     return ClipEncoder(loaded, resolved, fit=fit, batch_size=batch_size, precision=precision)

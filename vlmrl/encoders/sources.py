@@ -23,7 +23,7 @@ EMBEDDED = Path(__file__).parent / "embedded"
 CONFIG_FILE = "open_clip_config.json"
 PREFERRED = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "model.safetensors")
 PICKLES = (".bin", ".ckpt", ".npz", ".pickle", ".pkl", ".pt", ".pth")
-NAMES = "embedded, local-dir:PATH, random[:SEED] or MODEL/PRETRAINED"
+NAMES = "embedded, local-dir:PATH, random[:SEED], MODEL/PRETRAINED or as-slow-as:MODEL[:SHARE]"
 # The architecture of `random` in a checkout whose embedded weights have not been made yet.
 FALLBACK_CONFIG: dict[str, Any] = {
     "model_cfg": {

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vlmrl.errors import usage_error
+from vlmrl.ranks import spearman
 
 LEVELS = 16
 """Levels of reward, equally wide, that answers are dropped by."""
@@ -145,10 +146,7 @@ class Record:
 
     def rank_correlation(self) -> float | None:
         """Return Spearman's rank correlation of predictions and answers; None where either does not vary."""
-        if len(self.rows) < 3 or (np.ptp(self.rows, axis=0) == 0).any():
-            return None
-        ranks = np.stack([_ranks(column) for column in self.rows.T])
-        return float(np.corrcoef(ranks)[0, 1])
+        return spearman(self.rows[:, 0], self.rows[:, 1]) if len(self.rows) >= 3 else None
 
     def parting(self, resolution: float) -> Parting | None:
         """Compare the newer half of the rounds with the older; None before there are enough."""
@@ -191,9 +189,3 @@ def compare_trends(older: np.ndarray, newer: np.ndarray, resolution: float) -> P
 def _error(older: np.ndarray, newer: np.ndarray) -> float:
     """Return the standard error of the difference of two means."""
     return float(np.sqrt(older.var(ddof=1) / len(older) + newer.var(ddof=1) / len(newer)))
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    """Return ranks from 0, ties sharing their mean."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts + 1) / 2)[inverse]

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import rankdata, spearmanr
+
+from vlmrl import ranks
+from vlmrl.ranks import auc
 
 RESAMPLES = 200
 LEVEL = 0.95
@@ -32,15 +34,6 @@ class Estimate:
     def plain(self) -> dict[str, Any]:
         """Return value and interval as JSON values."""
         return {"value": round(self.value, 4), "interval": [round(v, 4) for v in self.interval]}
-
-
-def auc(goal: np.ndarray, other: np.ndarray) -> float:
-    """Return the probability that a value of goal (G,) exceeds one of other (O,), ties counted half.
-
-    Both must hold something. Source: Mann-Whitney U divided by G*O.
-    """
-    ranks = rankdata(np.concatenate([goal, other]))
-    return float((ranks[: len(goal)].sum() - len(goal) * (len(goal) + 1) / 2) / (len(goal) * len(other)))
 
 
 def auc_estimate(
@@ -76,6 +69,4 @@ def extreme(estimates: Sequence[Estimate], least: bool = True) -> Estimate:
 
 def spearman(a: np.ndarray, b: np.ndarray) -> float:
     """Return the rank correlation of a (K,) and b (K,); 0 where either is constant."""
-    if np.ptp(a) == 0 or np.ptp(b) == 0:
-        return 0.0
-    return float(spearmanr(a, b).statistic)
+    return ranks.spearman(a, b) or 0.0
