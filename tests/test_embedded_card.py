@@ -49,3 +49,7 @@ def test_the_cards_blocks_are_those_of_its_sources(tmp_path: Path, monkeypatch: 
     assert "made" in page.read_text() and "measured" in page.read_text() and "old" not in page.read_text()
     assert card.renewed(page.read_text()) == page.read_text()
     assert page.read_text().endswith("end\n")
+
+
+def test_the_shipped_card_says_what_its_sources_say() -> None:
+    assert card.CARD.read_text() == card.renewed(card.CARD.read_text())
