@@ -22,6 +22,7 @@ import numpy as np
 
 from experiments import summary
 from experiments.summary import RESULTS
+from experiments.weights import SEES, fingerprint, identity
 from vlmrl.checkpoints import replace_file
 from vlmrl.evaluation import evaluate, record_video
 from vlmrl.progress import ProgressPrinter
@@ -63,6 +64,10 @@ def _cpu_lines() -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
+def _matches(row: dict[str, Any], keys: dict[str, Any]) -> bool:
+    return all(row.get(name) == value for name, value in keys.items())
+
+
 class Book:
     """A JSON list of rows on disk, kept whole whatever is killed when.
 
@@ -79,12 +84,13 @@ class Book:
 
     def has(self, **keys: Any) -> bool:
         """Tell whether a row with these values is there."""
-        return any(all(row.get(k) == v for k, v in keys.items()) for row in self.rows)
+        return any(_matches(row, keys) for row in self.rows)
 
-    def add(self, row: dict[str, Any]) -> None:
-        """Append a row and write the file anew, atomically."""
+    def add(self, row: dict[str, Any], **instead_of: Any) -> None:
+        """Append a row, in place of those with the given values if any, and write the file anew, atomically."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(self.path, (json.dumps([*self.rows, row], indent=1) + "\n").encode())
+        kept = [old for old in self.rows if not instead_of or not _matches(old, instead_of)]
+        replace_file(self.path, (json.dumps([*kept, row], indent=1) + "\n").encode())
 
 
 def run_one(
@@ -115,6 +121,7 @@ def run_one(
         "goal": list(config.task.goal),
         "baseline": list(config.task.baseline),
         "alpha": config.task.alpha,
+        "weights": fingerprint(config.encoder) if config.reward in SEES else None,
         "seed": config.seed,
         "env_steps": rows[-1]["global_step"],
         "frames_scored": rows[-1]["frames_scored"],
@@ -142,7 +149,10 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def main(task_name: str, horizons: Sequence[int], claim: str, arguments: Sequence[str] | None = None) -> None:
-    """Run the conditions and seeds of one task that are not in the book yet, and write its table; None reads sys.argv."""
+    """Run the conditions and seeds of one task that are not in the book yet, and write its table; None reads sys.argv.
+
+    A row that other weights of the encoder, or another alpha, gave is measured again and replaced.
+    """
     parser = argparse.ArgumentParser(description=claim)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--conditions", nargs="+", default=list(CONDITIONS), choices=CONDITIONS)
@@ -156,15 +166,17 @@ def main(task_name: str, horizons: Sequence[int], claim: str, arguments: Sequenc
     book = Book(args.results)
     for condition in args.conditions:
         for seed in args.seeds:
-            if book.has(condition=condition, seed=seed):
-                continue
             out = args.runs / f"{task_name}-{condition}-{seed}"
-            shutil.rmtree(out, ignore_errors=True)  # what a stopped sitting left half done
             config = replace(preset(task_name), reward=condition, seed=seed, out=out)
+            known = identity(condition, config.encoder, config.task.alpha)
+            if book.has(condition=condition, seed=seed, **known):
+                continue
+            shutil.rmtree(out, ignore_errors=True)  # what a stopped sitting left half done
             if args.total_steps:
                 config = replace(config, total_steps=args.total_steps)
             print(f"{task_name}: {condition}, seed {seed}", flush=True)
-            book.add(run_one(config, horizons, args.episodes, args.runs / "videos" / f"{out.name}.mp4"))
+            row = run_one(config, horizons, args.episodes, args.runs / "videos" / f"{out.name}.mp4")
+            book.add(row, condition=condition, seed=seed)
             args.results.with_suffix(".md").write_text(f"{claim}\n\n{table(book.rows)}")
             if args.results.parent == RESULTS:
                 summary.write()

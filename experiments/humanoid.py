@@ -24,6 +24,7 @@ import numpy as np
 
 from experiments import aggregate, common, curves
 from experiments.summary import RESULTS
+from experiments.weights import identity
 from vlmrl.checkpoints import replace_file
 from vlmrl.encoders.slow import PREFIX
 from vlmrl.errors import UsageError, usage_error
@@ -224,9 +225,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for condition in dict.fromkeys(c for c, _, _ in wanted):
             configured(preset(args.tasks[0]), condition)  # refuses before anything is run
         for condition, task, seed in wanted:
-            if not book.has(task=task, condition=condition, seed=seed):
+            config = configured(preset(task), condition)
+            known = identity(config.reward, config.encoder, config.task.alpha)
+            if not book.has(task=task, condition=condition, seed=seed, **known):
                 print(f"{task}: {condition}, seed {seed}", flush=True)
-                book.add(run_row(task, condition, seed, args.runs, args.episodes, args.total_steps))
+                row = run_row(task, condition, seed, args.runs, args.episodes, args.total_steps)
+                book.add(row, task=task, condition=condition, seed=seed)
                 report(args.results, args.runs, videos=False)
         if book.rows:
             report(args.results, args.runs, videos=not args.no_videos)

@@ -28,6 +28,7 @@ from PIL import Image
 from experiments import summary
 from experiments.aggregate import mean_interval
 from experiments.common import RESULTS, Book, provenance
+from experiments.weights import fingerprint, identity
 from vlmrl.runtime import limit_threads, without_display
 
 CONDITIONS = ("vlm", "constant", "random-encoder", "swapped-goal", "true")
@@ -213,6 +214,8 @@ def run(setting: Setting, condition: str, seed: int, encoder_name: str = "embedd
         "episodes": [setting.num_episodes, setting.eval_horizon, setting.judged_from],
         "prompts": [setting.goal, setting.baseline, setting.alpha],
         "encoder": encoder_name if condition in ("vlm", "swapped-goal") else condition,
+        "alpha": setting.alpha,
+        "weights": fingerprint(encoder_name) if condition in ("vlm", "swapped-goal") else None,
         **provenance(),
     }
 
@@ -231,8 +234,9 @@ def main(setting: Setting) -> None:
     book = Book(args.results)
     for condition in args.reward:
         for seed in args.seeds:
-            if not book.has(condition=condition, seed=seed):
-                book.add(run(setting, condition, seed, args.encoder))
+            known = identity(condition.replace("-", "_"), args.encoder, setting.alpha)
+            if not book.has(condition=condition, seed=seed, **known):
+                book.add(run(setting, condition, seed, args.encoder), condition=condition, seed=seed)
                 if args.results.parent == RESULTS:
                     summary.write()
             record = next(r for r in book.rows if (r["condition"], r["seed"]) == (condition, seed))

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.weights import fingerprint
 from vlmrl.checkpoints import replace_file
 
 RESULTS = Path(__file__).parent / "results"
@@ -22,6 +23,7 @@ README = RESULTS.parents[1] / "README.md"
 BEGIN, END = "<!-- results: python -m experiments.summary -->", "<!-- end of results -->"
 COLUMNS = ("vlm", "ceiling", "constant", "random_encoder", "swapped_goal")
 CEILINGS = ("state_similarity", "true")
+EARLIER = "†"
 TASKS = (
     (
         "humanoid_kneeling",
@@ -65,7 +67,12 @@ def cell(rows: list[dict[str, Any]]) -> str:
     shown = [" / ".join(f"{100 * value:.0f}" for value in column) for column in zip(*found, strict=True)]
     seeds = [row["seed"] for row in rows]
     note = "" if seeds == [0, 1, 2] else f" (seed {', '.join(map(str, seeds))})"
-    return "; ".join(dict.fromkeys(shown)) + note
+    return "; ".join(dict.fromkeys(shown)) + note + (EARLIER if any(is_earlier(row) for row in rows) else "")
+
+
+def is_earlier(row: dict[str, Any]) -> bool:
+    """Tell whether a row was measured with other weights than those that ship."""
+    return row.get("weights") not in (None, fingerprint("embedded"))
 
 
 def table() -> str:
@@ -83,6 +90,8 @@ def table() -> str:
         cells[2] = f"**{cells[2]}**"
         cells += [", ".join(f"{s / 1000:.0f}k" for s in sorted(steps)), f"{np.median(seconds) / 60:.1f}" if seconds else "–"]  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
+    if any(EARLIER in line for line in lines):
+        lines.append(f"\n{EARLIER} with earlier weights of the encoder than those that ship now")
     return "\n".join(lines)
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments import common, pretrained_check, summary
+from experiments import common, pretrained_check, summary, weights
 from vlmrl.agents.config import PPOConfig
+from vlmrl.encoders import sources
 from vlmrl.tasks import get_task
 from vlmrl.training import TrainConfig
 
@@ -76,6 +77,26 @@ def test_a_book_survives_and_refuses_nothing_it_has(tmp_path: Path) -> None:
     book.add({"condition": "vlm", "seed": 1})  # two that write take turns
     again.add({"condition": "vlm", "seed": 2})
     assert [row["seed"] for row in book.rows] == [0, 1, 2]
+    book.add({"condition": "vlm", "seed": 1, "weights": "new"}, condition="vlm", seed=1)
+    assert [(row["seed"], row.get("weights")) for row in book.rows] == [(0, None), (2, None), (1, "new")]
+
+
+def test_a_row_of_other_weights_is_measured_again(tmp_path: Path) -> None:
+    shipped = weights.fingerprint("embedded")
+    assert shipped and len(shipped) == 12 and weights.fingerprint(f"local-dir:{sources.EMBEDDED}") == shipped
+    assert (
+        weights.fingerprint("as-slow-as:ViT-L-14") == shipped
+        and weights.fingerprint("ViT-B-32/openai") is None
+    )
+    assert weights.identity("constant", "embedded", 0.5) == {}
+    book = common.Book(tmp_path / "book.json")
+    book.add({"condition": "vlm", "seed": 0, "weights": "old", "alpha": 0.5, "success": {"100": 1.0}})
+    known = weights.identity("vlm", "embedded", 0.5)
+    assert known == {"weights": shipped, "alpha": 0.5} and not book.has(condition="vlm", seed=0, **known)
+    assert summary.EARLIER in summary.cell(book.rows)
+    book.add({**book.rows[0], **known}, condition="vlm", seed=0)
+    assert book.has(condition="vlm", seed=0, **known) and len(book.rows) == 1
+    assert summary.EARLIER not in summary.cell(book.rows)
 
 
 def test_the_encoders_data_and_training_run_at_a_small_scale(

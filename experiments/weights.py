@@ -1,0 +1,29 @@
+"""Which weights a row of results was measured with: an encoder's name stays when its weights change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from vlmrl.encoders.slow import PREFIX
+from vlmrl.encoders.sources import EMBEDDED, PREFERRED
+from vlmrl.encoders.words import file_hash
+
+SEES = ("vlm", "swapped_goal", "blank")
+"""Rewards that depend on an encoder's weights."""
+
+
+def fingerprint(encoder: str) -> str | None:
+    """Return 12 hexadecimal digits of the SHA-256 of an encoder's weights; None where its name says all (tags, random)."""
+    name, _, rest = encoder.partition(":")
+    if name not in ("embedded", "local-dir", PREFIX):
+        return None
+    folder = Path(rest).expanduser() if name == "local-dir" else EMBEDDED
+    found = (folder / file for file in PREFERRED if (folder / file).is_file())
+    path = next(found, None)
+    return None if path is None else file_hash(path)[:12]
+
+
+def identity(reward: str, encoder: str, alpha: float) -> dict[str, Any]:
+    """Return what a row holds, besides its condition and seed, if it need not be measured again."""
+    return {"weights": fingerprint(encoder), "alpha": alpha} if reward in SEES else {}
