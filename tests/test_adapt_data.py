@@ -239,3 +239,14 @@ def test_captions_come_in_every_form(tmp_path: Path, form: str) -> None:
     assert caption.text == "a robot"
     if form != "mapping":
         assert (caption.start, caption.end, caption.truth) == (1.0, 2.5, 0.5)
+
+
+def test_any_frame_of_a_batch_may_be_shifted() -> None:
+    moved = torch.zeros(16, dtype=torch.bool)
+    for seed in range(12):
+        frames = torch.linspace(0, 255, 8).repeat(16, 8, 1)[..., None].expand(16, 8, 8, 3).clone()
+        steps = batches.augment(frames, torch.Generator().manual_seed(seed)).diff(dim=2)[..., 0]
+        moved |= (steps[:, :, 0].mean(1).abs() < 1) | (
+            steps[:, :, -1].mean(1).abs() < 1
+        )  # an edge drawn twice
+    assert moved.all()  # not only those of the families that come first

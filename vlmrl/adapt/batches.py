@@ -15,6 +15,9 @@ from torch import Tensor
 
 from vlmrl.adapt.pairs import Family, Fits
 
+SHIFTS = 4
+"""Shifts drawn for a batch; each frame that is moved gets one of them."""
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -135,13 +138,17 @@ def _shuffled(frame: np.ndarray, tile: int, rng: np.random.Generator) -> np.ndar
 def augment(
     frames: Float[Tensor, "batch side side 3"], rng: torch.Generator
 ) -> Float[Tensor, "batch side side 3"]:
-    """Shift half of frames, 0..255, by up to a twentieth; brighten, tint and roughen some; in place."""
+    """Shift half of frames, 0..255, by up to a twentieth; brighten, tint and roughen some; in place.
+
+    Which ones is drawn anew each time: a batch lies in the order of its families.
+    """
     b, height, width, _ = frames.shape
     most = max(1, round(3 * height / 64))
-    dx, dy = (int(torch.randint(-most, most + 1, (), generator=rng)) for _ in range(2))
-    rows = (torch.arange(height) + dy).clamp(0, height - 1)
-    columns = (torch.arange(width) + dx).clamp(0, width - 1)
-    frames[: b // 2] = frames[: b // 2].index_select(1, rows).index_select(2, columns)
+    for some in torch.randperm(b, generator=rng)[: b // 2].chunk(SHIFTS):
+        dx, dy = (int(torch.randint(-most, most + 1, (), generator=rng)) for _ in range(2))
+        rows = (torch.arange(height) + dy).clamp(0, height - 1)
+        columns = (torch.arange(width) + dx).clamp(0, width - 1)
+        frames[some] = frames[some].index_select(1, rows).index_select(2, columns)
     gain = 1 + 0.12 * torch.randn(b, 1, 1, 3, generator=rng) * (torch.rand(b, 1, 1, 1, generator=rng) < 0.5)
     shift = 15 * torch.randn(b, 1, 1, 1, generator=rng) * (torch.rand(b, 1, 1, 1, generator=rng) < 0.5)
     frames.mul_(gain).add_(shift)

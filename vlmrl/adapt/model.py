@@ -138,7 +138,7 @@ def backward(model: Any, inputs: Inputs, labels: LabelConfig, parts: int, half: 
     """Add the gradient of the batch's loss to the model's and return the loss, computed in `parts`.
 
     Source of the parts: Gao et al. 2021 (GradCache), sentences first without and at the end with a graph.
-    Deviation: batch normalisation, where there is any, sees a part at a time.
+    Deviation: batch normalisation, where there is any, sees a part at a time, in which every family has its share.
     """
     device = model.logit_scale.device
     images, tokens, truth, same = (
@@ -157,7 +157,8 @@ def backward(model: Any, inputs: Inputs, labels: LabelConfig, parts: int, half: 
         words = torch.cat([encode_words(model, piece, half) for piece in pieces])
     words.requires_grad_(True)
     sum_of_parts = 0.0
-    for rows in torch.arange(len(images), device=device).chunk(parts):
+    for first in range(parts):
+        rows = torch.arange(first, len(images), parts, device=device)
         logits = similarity_logits(model, encode_frames(model, images[rows], half), words)
         loss = soft_sigmoid_loss(logits, truth[rows], same[rows], labels, total)
         loss.backward()
