@@ -11,7 +11,6 @@ import argparse
 import json
 import platform
 import shutil
-import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,11 +21,11 @@ import numpy as np
 
 from experiments import summary
 from experiments.summary import RESULTS
-from experiments.weights import SEES, fingerprint, identity
+from experiments.weights import EARLIER, SEES, fingerprint, footnote, identity, is_earlier
 from vlmrl.checkpoints import replace_file
 from vlmrl.evaluation import evaluate, record_video
 from vlmrl.progress import ProgressPrinter
-from vlmrl.runs import versions
+from vlmrl.runs import git_state, versions
 from vlmrl.runtime import cores
 from vlmrl.training import TrainConfig, load_run, preset, train
 
@@ -39,8 +38,7 @@ STATES = "episodes.npz"
 def provenance(gpu: str | None = None) -> dict[str, Any]:
     """Return hardware (gpu: the one that was used), commit and versions, as every row carries them."""
     models = [line.split(":")[1].strip() for line in _cpu_lines() if line.startswith("model name")]
-    git = ["git", "-C", str(Path(__file__).parent)]
-    commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
+    git = git_state() or {"sha": None, "dirty": None}
     wanted = (
         "python",
         "numpy",
@@ -54,7 +52,8 @@ def provenance(gpu: str | None = None) -> dict[str, Any]:
     )
     return {
         "hardware": {"cpu": models[0] if models else platform.processor(), "cores": cores(), "gpu": gpu},
-        "commit": commit or None,
+        "commit": git["sha"],
+        "dirty": git["dirty"],
         "versions": {k: v for k, v in versions().items() if k in wanted},
     }
 
@@ -101,6 +100,7 @@ def run_one(
     keep_states: write the states of the shortest horizon's episodes into the run folder, as `STATES`.
     """
     printer = ProgressPrinter(every_s=10)
+    known = {"weights": fingerprint(config.encoder) if config.reward in SEES else None, **provenance()}
     started = time.perf_counter()
     run = train(config, printer)
     seconds = time.perf_counter() - started
@@ -117,11 +117,11 @@ def run_one(
     return {
         "task": config.task.name,
         "condition": config.reward,
-        "encoder": config.encoder,
+        "encoder": encoder_of(config),
+        "learned": any(row["ppo/learning"] for row in rows),
         "goal": list(config.task.goal),
         "baseline": list(config.task.baseline),
         "alpha": config.task.alpha,
-        "weights": fingerprint(config.encoder) if config.reward in SEES else None,
         "seed": config.seed,
         "env_steps": rows[-1]["global_step"],
         "frames_scored": rows[-1]["frames_scored"],
@@ -130,8 +130,15 @@ def run_one(
         "steps_at_goal": {h: round(found["steps_at_goal"], 4) for h, found in judged.items()},
         "episodes": episodes,
         "date": time.strftime("%Y-%m-%d"),
-        **provenance(),
+        **known,
     }
+
+
+def encoder_of(config: TrainConfig) -> str | None:
+    """Return the name of the encoder whose answers a run was trained on; None for a reward without one."""
+    if config.reward == "random_encoder":
+        return f"random:{config.seed}"
+    return config.encoder if config.reward in SEES else None
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -142,10 +149,23 @@ def table(rows: list[dict[str, Any]]) -> str:
     for condition in dict.fromkeys(row["condition"] for row in rows):
         mine = sorted((r for r in rows if r["condition"] == condition), key=lambda r: r["seed"])
         cells = [condition, ", ".join(str(r["seed"]) for r in mine)]
-        cells += [" / ".join(f"{r['success'][h]:.0%}" for r in mine) for h in horizons]
+        mark = EARLIER if any(is_earlier(row) for row in mine) else ""
+        cells += [" / ".join(f"{r['success'][h]:.0%}" for r in mine) + mark for h in horizons]
         cells += [f"{mine[0]['env_steps']:,}", f"{np.median([r['wall_seconds'] for r in mine]) / 60:.1f}"]
         lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n" + footnote(rows)
+
+
+def check_quick(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Keep a quick try (`--total-steps`) out of the published rows and of the folders of the runs they come from."""
+    if args.total_steps is None:
+        return
+    if args.results.parent == RESULTS:
+        parser.error(
+            "--total-steps: got it without --results; expected a file of its own; name one with --results"
+        )
+    if args.runs == parser.get_default("runs"):
+        args.runs = args.runs.with_name("quick")
 
 
 def main(task_name: str, horizons: Sequence[int], claim: str, arguments: Sequence[str] | None = None) -> None:
@@ -163,20 +183,22 @@ def main(task_name: str, horizons: Sequence[int], claim: str, arguments: Sequenc
     parser.add_argument("--results", type=Path, default=RESULTS / f"{task_name}.json")
     parser.add_argument("--total-steps", type=int, help="for a quick try; use --results with it")
     args = parser.parse_args(arguments)
+    check_quick(parser, args)
     book = Book(args.results)
     for condition in args.conditions:
         for seed in args.seeds:
             out = args.runs / f"{task_name}-{condition}-{seed}"
             config = replace(preset(task_name), reward=condition, seed=seed, out=out)
-            known = identity(condition, config.encoder, config.task.alpha)
-            if book.has(condition=condition, seed=seed, **known):
+            if book.has(
+                condition=condition, seed=seed, **identity(condition, config.encoder, config.task.alpha)
+            ):
                 continue
             shutil.rmtree(out, ignore_errors=True)  # what a stopped sitting left half done
             if args.total_steps:
                 config = replace(config, total_steps=args.total_steps)
             print(f"{task_name}: {condition}, seed {seed}", flush=True)
             row = run_one(config, horizons, args.episodes, args.runs / "videos" / f"{out.name}.mp4")
-            book.add(row, condition=condition, seed=seed)
+            book.add(row, condition=condition, seed=seed, encoder=row["encoder"])
             args.results.with_suffix(".md").write_text(f"{claim}\n\n{table(book.rows)}")
             if args.results.parent == RESULTS:
                 summary.write()

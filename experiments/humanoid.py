@@ -24,7 +24,7 @@ import numpy as np
 
 from experiments import aggregate, common, curves
 from experiments.summary import RESULTS
-from experiments.weights import identity
+from experiments.weights import EARLIER, footnote, identity, is_earlier
 from vlmrl.checkpoints import replace_file
 from vlmrl.encoders.slow import PREFIX
 from vlmrl.errors import UsageError, usage_error
@@ -91,12 +91,12 @@ def run_row(
     shutil.rmtree(out, ignore_errors=True)  # what a stopped sitting left half done
     row = common.run_one(config, HORIZONS, episodes, None, keep_states=True)
     metrics = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    curve = aggregate.thinned(metrics)
+    whole = [[row["global_step"], row["success"]] for row in metrics]
     if condition in LARGE:
         row |= large_cost(metrics[-1], row["wall_seconds"])
-    return {**row, "condition": condition, "checkpoint": "latest", "steps_to_success": aggregate.steps_to_success(curve),
+    return {**row, "condition": condition, "checkpoint": "latest", "steps_to_success": aggregate.steps_to_success(whole),
             "evidence": "in-domain, caption-supervised", "composition": task.removeprefix("humanoid_") in COMPOSITIONS,
-            "curve": curve}  # fmt: skip
+            "curve": aggregate.thinned(metrics)}  # fmt: skip
 
 
 def large_cost(last: dict[str, Any], wall_seconds: float) -> dict[str, Any]:
@@ -119,7 +119,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         mine = [row for row in rows if row["composition"] == composition]
         if mine:
             parts.append(f"### {title}\n\n{_lines(mine)}")
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(parts) + "\n" + footnote(rows)
 
 
 def _lines(rows: Sequence[dict[str, Any]]) -> str:
@@ -151,7 +151,8 @@ def _line(task: str, condition: str, rows: Sequence[dict[str, Any]]) -> str:
     )
     seconds = [row["large"]["wall_seconds"] if "large" in row else row["wall_seconds"] for row in rows]
     minutes = np.median(seconds) / 60
-    shown = [_success([[row["success"][str(h)] for row in rows]]) for h in HORIZONS]
+    mark = EARLIER if any(is_earlier(row) for row in rows) else ""
+    shown = [_success([[row["success"][str(h)] for row in rows]]) + mark for h in HORIZONS]
     zero_shot = (
         ZERO_SHOT.get(task.removeprefix("humanoid_"), "–") if condition in (*LEARNED, "asked_always") else "–"
     )
@@ -181,20 +182,25 @@ def _success(groups: Sequence[Sequence[float]]) -> str:
 def report(results: Path, runs: Path, videos: bool) -> None:
     """Write the table, the learning curves and, where run folders are there, the median seeds' videos."""
     rows = common.Book(results).rows
-    claim = "Interquartile mean over seeds [95% stratified bootstrap interval]; success: the pose held for half of the steps, 100 episodes."
+    claim = (
+        "Interquartile mean over seeds [95% stratified bootstrap interval, which of three seeds reaches from the least to the "
+        "largest]; success: the pose held for half of the steps, 100 episodes."
+    )
     replace_file(results.with_suffix(".md"), f"{claim}\n\n{table(rows)}".encode())
     curves.draw(rows, results.with_name(f"{results.stem}_curves.png"))
     for task, condition in dict.fromkeys((row["task"], row["condition"]) for row in rows) if videos else ():
         row = aggregate.median_row([r for r in rows if (r["task"], r["condition"]) == (task, condition)])
         folder = runs / f"{task}-{condition}-{row['seed']}"
         path = runs / "videos" / f"{task}-{condition}-seed{row['seed']}.mp4"
-        if not path.exists() and (folder / "config.json").exists():
+        made = folder / "config.json"
+        if made.exists() and not (path.exists() and path.stat().st_mtime > made.stat().st_mtime):
             path.parent.mkdir(parents=True, exist_ok=True)
             record_video(
                 load_run(folder),
                 path,
                 horizon=max(HORIZONS),
                 caption=f"{condition}, median seed {row['seed']}",
+                overwrite=True,
             )
 
 
@@ -215,6 +221,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--report", action="store_true", help="run nothing")
     parser.add_argument("--no-videos", action="store_true")
     args = parser.parse_args(arguments)
+    common.check_quick(parser, args)
     book = common.Book(args.results)
     try:
         wanted = (
@@ -230,7 +237,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if not book.has(task=task, condition=condition, seed=seed, **known):
                 print(f"{task}: {condition}, seed {seed}", flush=True)
                 row = run_row(task, condition, seed, args.runs, args.episodes, args.total_steps)
-                book.add(row, task=task, condition=condition, seed=seed)
+                book.add(row, task=task, condition=condition, seed=seed, encoder=row["encoder"])
                 report(args.results, args.runs, videos=False)
         if book.rows:
             report(args.results, args.runs, videos=not args.no_videos)

@@ -11,6 +11,7 @@ model. Not run by us yet: no weights can be downloaded where this project is bui
 from __future__ import annotations
 
 import argparse
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,13 +44,17 @@ def main() -> None:
         for seed in args.seeds:
             if book.has(task=task_name, encoder=encoder, seed=seed):
                 continue
-            base = preset(task_name)
+            base, out = (
+                preset(task_name),
+                args.runs / f"{name}-{encoder.replace('/', '-').replace(':', '-')}-{seed}",
+            )
+            shutil.rmtree(out, ignore_errors=True)  # what a stopped sitting left half done
             task = replace(base.task, render_size=(args.render_size, args.render_size))
             config = replace(
                 base, task=task, encoder=encoder, seed=seed, device=args.device, total_steps=args.total_steps or steps,
-                out=args.runs / f"{name}-{seed}",
+                out=out,
             )  # fmt: skip
-            book.add(run_one(config, horizons, 100, args.runs / f"{name}-{seed}.mp4"))
+            book.add(run_one(config, horizons, 100, args.runs / f"{out.name}.mp4"))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from PIL import Image
 from experiments import summary
 from experiments.aggregate import mean_interval
 from experiments.common import RESULTS, Book, provenance
-from experiments.weights import fingerprint, identity
+from experiments.weights import SEES, fingerprint, identity
 from vlmrl.runtime import limit_threads, without_display
 
 CONDITIONS = ("vlm", "constant", "random-encoder", "swapped-goal", "true")
@@ -190,6 +190,8 @@ def run(setting: Setting, condition: str, seed: int, encoder_name: str = "embedd
     """Train and evaluate one condition with one seed; return its record. The last policy is judged."""
     from stable_baselines3.common.vec_env import VecNormalize
 
+    sees = condition.replace("-", "_") in SEES
+    known = {"weights": fingerprint(encoder_name) if sees else None, **provenance()}
     envs = train_envs(setting, condition, encoder_name, seed)
     if setting.normalise_reward:
         envs = VecNormalize(envs, norm_obs=False, norm_reward=True, gamma=setting.gamma)
@@ -213,10 +215,9 @@ def run(setting: Setting, condition: str, seed: int, encoder_name: str = "embedd
         "horizon": setting.horizon,
         "episodes": [setting.num_episodes, setting.eval_horizon, setting.judged_from],
         "prompts": [setting.goal, setting.baseline, setting.alpha],
-        "encoder": encoder_name if condition in ("vlm", "swapped-goal") else condition,
+        "encoder": encoder_name if sees else condition,
         "alpha": setting.alpha,
-        "weights": fingerprint(encoder_name) if condition in ("vlm", "swapped-goal") else None,
-        **provenance(),
+        **known,
     }
 
 
@@ -236,10 +237,12 @@ def main(setting: Setting) -> None:
         for seed in args.seeds:
             known = identity(condition.replace("-", "_"), args.encoder, setting.alpha)
             if not book.has(condition=condition, seed=seed, **known):
-                book.add(run(setting, condition, seed, args.encoder), condition=condition, seed=seed)
+                row = run(setting, condition, seed, args.encoder)
+                book.add(row, condition=condition, seed=seed, encoder=row["encoder"])
                 if args.results.parent == RESULTS:
                     summary.write()
-            record = next(r for r in book.rows if (r["condition"], r["seed"]) == (condition, seed))
+            wanted = {"condition": condition, "seed": seed, **known}
+            record = next(r for r in book.rows if wanted.items() <= r.items())
             print(json.dumps(record) if args.json else line(record), flush=True)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.weights import fingerprint
+from experiments.weights import EARLIER, SEES, footnote, is_earlier
 from vlmrl.checkpoints import replace_file
 
 RESULTS = Path(__file__).parent / "results"
@@ -23,7 +23,6 @@ README = RESULTS.parents[1] / "README.md"
 BEGIN, END = "<!-- results: python -m experiments.summary -->", "<!-- end of results -->"
 COLUMNS = ("vlm", "ceiling", "constant", "random_encoder", "swapped_goal")
 CEILINGS = ("state_similarity", "true")
-EARLIER = "†"
 TASKS = (
     (
         "humanoid_kneeling",
@@ -70,19 +69,21 @@ def cell(rows: list[dict[str, Any]]) -> str:
     return "; ".join(dict.fromkeys(shown)) + note + (EARLIER if any(is_earlier(row) for row in rows) else "")
 
 
-def is_earlier(row: dict[str, Any]) -> bool:
-    """Tell whether a row was measured with other weights than those that ship."""
-    return row.get("weights") not in (None, fingerprint("embedded"))
-
-
 def table() -> str:
     """Return the table in Markdown."""
     head = ["from the sentence", "world, agent", "**VLM reward**", "ceiling", "constant reward", "random encoder", "swapped goal",
             "env steps", "minutes"]  # fmt: skip
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    every: list[dict[str, Any]] = []
     for name, sentence, world in TASKS:
         path = RESULTS / f"{name}.json"
         rows = json.loads(path.read_text()) if path.exists() else []
+        rows = [
+            row
+            for row in rows
+            if row["condition"].replace("-", "_") not in SEES or row["encoder"] == "embedded"
+        ]
+        every += rows
         found = {column: [row for row in rows if condition(row) == column] for column in COLUMNS}
         steps = {row.get("env_steps", row.get("total_steps")) for row in found["vlm"]}
         seconds = [row.get("wall_seconds", row.get("train_seconds")) for row in found["vlm"]]
@@ -90,9 +91,7 @@ def table() -> str:
         cells[2] = f"**{cells[2]}**"
         cells += [", ".join(f"{s / 1000:.0f}k" for s in sorted(steps)), f"{np.median(seconds) / 60:.1f}" if seconds else "–"]  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
-    if any(EARLIER in line for line in lines):
-        lines.append(f"\n{EARLIER} with earlier weights of the encoder than those that ship now")
-    return "\n".join(lines)
+    return "\n".join(lines) + footnote(every).rstrip("\n")
 
 
 def renewed(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ from vlmrl.encoders.slow import PREFIX
 from vlmrl.encoders.sources import EMBEDDED, PREFERRED
 from vlmrl.encoders.words import file_hash
 
+EARLIER = "†"
+"""Mark of rows that `is_earlier` tells."""
 SEES = ("vlm", "swapped_goal", "blank")
 """Rewards that depend on an encoder's weights."""
 
@@ -26,4 +29,16 @@ def fingerprint(encoder: str) -> str | None:
 
 def identity(reward: str, encoder: str, alpha: float) -> dict[str, Any]:
     """Return what a row holds, besides its condition and seed, if it need not be measured again."""
-    return {"weights": fingerprint(encoder), "alpha": alpha} if reward in SEES else {}
+    known = {"encoder": encoder, "weights": fingerprint(encoder), "alpha": alpha}
+    return known if reward in SEES else {}
+
+
+def is_earlier(row: dict[str, Any]) -> bool:
+    """Tell whether a row was measured with other weights than those that ship under its encoder's name now."""
+    return row.get("weights") not in (None, fingerprint(row.get("encoder") or "embedded"))
+
+
+def footnote(rows: Sequence[dict[str, Any]]) -> str:
+    """Return what a table says below rows that are marked; nothing where none is."""
+    found = any(is_earlier(row) for row in rows)
+    return f"\n{EARLIER} with earlier weights of the encoder than those that ship now\n" if found else ""

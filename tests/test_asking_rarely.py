@@ -13,7 +13,7 @@ import pytest
 import torch
 from fakes import LampEnv, RedReward
 
-from vlmrl import training
+from vlmrl import loop, training
 from vlmrl.agents.config import PPOConfig
 from vlmrl.errors import UsageError
 from vlmrl.making import make_envs
@@ -22,6 +22,8 @@ from vlmrl.rewards import ConstantReward, LearnedConfig, LearnedReward
 from vlmrl.rollout import Collector, OutOfViewWarning, ResumeWarning
 from vlmrl.tasks import Task, get_task
 from vlmrl.training import TrainConfig, load_run, train
+from vlmrl.vector import VLMVectorReward
+from vlmrl.wrappers import VLMRewardWrapper
 
 SMALL = PPOConfig(num_steps=8, num_epochs=1, num_minibatches=1, hidden_sizes=(16,))
 NETWORKS = LearnedConfig(hidden_sizes=(16,), fit_steps=8, batch_size=32)
@@ -128,6 +130,53 @@ def test_a_kill_between_checkpoints_takes_metrics_back(tmp_path: Path) -> None:
     assert [row["global_step"] for row in rows_of(run.path)] == list(range(64, 641, 64))
 
 
+def test_a_kill_while_saving_loses_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Killed(BaseException):
+        pass
+
+    def kill(*args) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(loop.Loop, "_save", kill)
+        train(config(tmp_path))
+    first = next(iter(rows_of(tmp_path / "run")))
+    assert first["global_step"] == 64  # what is logged too much is taken back
+
+
+def test_where_a_run_was_stopped_is_no_best(tmp_path: Path) -> None:
+    def stop(progress) -> None:
+        if progress.global_step == 64:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config(tmp_path, checkpoint_every=128), stop)
+    checkpoints = tmp_path / "run" / "checkpoints"
+    assert (checkpoints / "latest").exists() and not (checkpoints / "best").exists()
+    training.resume(tmp_path / "run")
+    assert (checkpoints / "best").exists()
+
+
+def test_a_run_does_not_go_on_with_other_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(progress) -> None:
+        raise KeyboardInterrupt
+
+    def model(fingerprint: str):
+        found = ConstantReward(reads="states")
+        found.encoder = SimpleNamespace(fingerprint=fingerprint)  # type: ignore[attr-defined]
+        return found
+
+    monkeypatch.setattr(training, "make_reward", lambda *_: model("old"))
+    with pytest.raises(KeyboardInterrupt):
+        train(config(tmp_path), stop)
+    assert load_run(tmp_path / "run").folder.load_checkpoint().extra["weights"] == "old"
+    monkeypatch.setattr(training, "make_reward", lambda *_: model("new"))
+    with pytest.raises(UsageError, match="encoder: got weights new; expected weights old"):
+        training.resume(tmp_path / "run")
+    monkeypatch.setattr(training, "make_reward", lambda *_: model("old"))
+    assert rows_of(training.resume(tmp_path / "run").path)[-1]["global_step"] == 640
+
+
 def test_a_finished_run_is_left_as_it_is(tmp_path: Path) -> None:
     run = train(config(tmp_path))
     before = rows_of(run.path)
@@ -226,6 +275,37 @@ def test_what_an_encoder_counts_is_in_the_metrics() -> None:
     collector.reset(0)
     assert collector.collect(_agent(envs)).encoder == {"frames": 7.0}
     assert Collector(envs, ConstantReward(reads="states"), 2).collect(_agent(envs)).encoder == {}
+
+
+def test_every_door_leaves_out_what_the_camera_does_not_see() -> None:
+    envs = VLMVectorReward(humanoids(3, shifted=[1]), ConstantReward())
+    envs.reset(seed=1)
+    with pytest.warns(OutOfViewWarning, match="camera: got 1 of 3 worlds out of view"):
+        _, rewards, *_, infos = envs.step(np.zeros(envs.action_space.shape))
+    assert rewards.tolist() == [1, 0, 1] and infos["out_of_view"].tolist() == [False, True, False]
+
+    env = VLMRewardWrapper(gymnasium.make("vlmrl/Humanoid-v0", render_mode="rgb_array"), ConstantReward())
+    env.reset(seed=0)
+    assert env.step(np.zeros(env.action_space.shape))[1] == 1
+    state = env.unwrapped.get_state()
+    state[2] += 20.0
+    env.unwrapped.set_state(state)
+    with pytest.warns(OutOfViewWarning, match="camera: got step 2 of an episode out of view"):
+        _, reward, *_, info = env.step(np.zeros(env.action_space.shape))
+    assert reward == 0 and info["out_of_view"]
+
+
+def test_where_physics_diverged_nothing_is_scored() -> None:
+    model = CountedFrames()
+    envs = VLMVectorReward(humanoids(2, shifted=[]), model)
+    world = envs.unwrapped
+    world.render_states = lambda states: np.full((len(states), 8, 8, 3), 255, np.uint8)
+    envs.reset(seed=0)
+    advance = world._advance
+    world._advance = lambda actions, awake: advance(actions, awake) | np.array([True, False])
+    _, rewards, *_, infos = envs.step(np.zeros(envs.action_space.shape))
+    assert infos["diverged"].tolist() == [True, False]
+    assert rewards.tolist() == [0, 1] and model.count == 1
 
 
 def test_a_camera_that_sees_nothing_is_an_error() -> None:

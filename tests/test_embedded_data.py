@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import mujoco
 import numpy as np
 import pytest
 
 from experiments import bodies
-from experiments.embedded import data, drawing, stock, variation
+from experiments.embedded import data, drawing, manifest, stock, train, variation
+from vlmrl.errors import UsageError
+from vlmrl.runs import RunFolder
 from vlmrl_envs.rendering import blank_frames
 from vlmrl_envs.stock import compile_spec, load
 
@@ -77,3 +82,27 @@ def test_the_bodies_experiment_runs_each_chosen_task(monkeypatch: pytest.MonkeyP
     assert set(bodies.CHOSEN) <= set(bodies.ALL) and len(bodies.ALL) == 24
     with pytest.raises(SystemExit):
         bodies.run(["--tasks", "hopper_lying", "ant_one_leg", "--results", "x.json"])
+
+
+def test_frames_that_something_else_drew_are_not_taken(tmp_path: Path) -> None:
+    wanted = manifest.drawn_by("cartpole", 0, 1.0, [])
+    assert not manifest.is_there(tmp_path, "cartpole-own", wanted)
+    (tmp_path / "cartpole-own.frames.npy").touch()
+    with pytest.raises(
+        UsageError, match=r"frames: got .*cartpole-own.frames.npy of unknown making.*remove it"
+    ):
+        manifest.is_there(tmp_path, "cartpole-own", wanted)
+    manifest.note(tmp_path, "cartpole-own", wanted)
+    manifest.note(tmp_path, "cartpole-gl", wanted)
+    assert manifest.is_there(tmp_path, "cartpole-own", wanted)
+    with pytest.raises(UsageError, match="of other scale, leave_out"):
+        manifest.is_there(tmp_path, "cartpole-own", manifest.drawn_by("cartpole", 0, 0.5, ["lotus"]))
+    assert wanted["code"] != manifest.drawn_by("pendulum", 0, 1.0, [])["code"]
+
+
+def test_a_training_is_not_gone_on_with_by_another_recipe(tmp_path: Path) -> None:
+    began = train.recipe(tmp_path, tmp_path / "model", "scratch:ViT-B-32", steps=5)
+    RunFolder.create(tmp_path / "model", began, "adapt").close()
+    train.check_recipe(tmp_path / "model", began)
+    with pytest.raises(UsageError, match=r"recipe: got \{'steps': 6\}; expected \{'steps': 5\}"):
+        train.check_recipe(tmp_path / "model", replace(began, steps=6))

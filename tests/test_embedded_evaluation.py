@@ -191,7 +191,21 @@ def test_what_is_left_out_is_refused_if_unknown_and_noted(tmp_path: Path) -> Non
     assert set(splits.grammars([], ["humanoid"])) == set(splits.GRAMMARS) - {"humanoid"}
     assert splits.read(tmp_path) == ([], [])
     splits.write(tmp_path, ["lotus"], ["humanoid"])
-    assert splits.read(tmp_path) == (["lotus"], ["humanoid"])
+    assert splits.read(tmp_path) == (["lotus"], ["humanoid"]) and splits.holds_out(tmp_path)
+    (tmp_path / splits.NOTE).write_text('{"leave_out": [], "without": [], "held_out": "of another day"}')
+    assert splits.read(tmp_path) == ([], []) and not splits.holds_out(tmp_path)
+
+
+@pytest.mark.parametrize("world", data.WORLDS)
+def test_no_worlds_own_light_is_in_the_band_that_is_called_unseen(world: str) -> None:
+    light = data.WORLDS[world]().model.vis.headlight.diffuse
+    assert not ((splits.LIGHT_HELD_OUT[0] <= light) & (light <= splits.LIGHT_HELD_OUT[1])).any()
+
+
+def test_what_lies_beyond_is_outside_of_trainings_range() -> None:
+    rng = np.random.default_rng(0)
+    for draw, whole in ((splits.distance, splits.DISTANCE), (splits.light, splits.LIGHT)):
+        assert min(draw(rng, "beyond") for _ in range(50)) > whole[1]
     shares = splits.shares(train.SHARES, ["cartpole", "humanoid"])
     assert sum(shares.values()) == pytest.approx(sum(train.SHARES.values())) and set(shares) == {
         "cartpole",
@@ -232,7 +246,7 @@ def test_poses_left_out_are_asked_for_in_other_words(monkeypatch: pytest.MonkeyP
     from experiments.embedded.evaluation import drawn as drawing
 
     monkeypatch.setattr(
-        drawing, "unseen", lambda rules, states, seed: np.zeros((len(states), 64, 64, 3), np.uint8)
+        drawing, "unseen", lambda rules, states, *_: np.zeros((len(states), 64, 64, 3), np.uint8)
     )
     encoder = load_encoder("embedded", "cpu")
     drawn = drawing.draw("humanoid", encoder, 60)

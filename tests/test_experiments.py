@@ -127,3 +127,17 @@ def test_the_readmes_results_are_those_of_the_results_files() -> None:
     text = summary.README.read_text()
     shown = text.split(summary.BEGIN)[1].split(summary.END)[0].strip()
     assert shown == summary.table(), "run python -m experiments.summary"
+
+
+def test_a_quick_try_touches_no_published_row_or_run(
+    small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(small)
+    with pytest.raises(SystemExit):
+        common.main("cartpole", (4,), "claim", ["--total-steps", "8"])
+    assert "--total-steps: got it without --results" in capsys.readouterr().err
+    common.main("cartpole", (4,), "claim", ["--total-steps", "8", "--seeds", "0", "--conditions", "constant", "--episodes", "2",
+                                            "--results", str(small / "x.json")])  # fmt: skip
+    assert (small / "runs" / "quick" / "cartpole-constant-0").is_dir()
+    (row,) = json.loads((small / "x.json").read_text())
+    assert row["encoder"] is None and row["weights"] is None and row["learned"] is False

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vlmrl.errors import usage_error
 from vlmrl.progress import Progress
 
 if TYPE_CHECKING:
@@ -61,12 +62,21 @@ class Loop:
         self.run, self.collector = run, collector
         self.state = LoopState()
 
+    @property
+    def _weights(self) -> str | None:
+        """What tells the encoder's weights from others of its name."""
+        return getattr(self.collector.encoder, "fingerprint", None)
+
     def begin(self) -> None:
         """Start the worlds."""
         self.collector.reset(self.run.config.seed)
 
     def take_up(self, checkpoint: Checkpoint) -> None:
-        """Go on from a checkpoint: what follows is equal to the bit to what followed there (on a CPU, with Worlds)."""
+        """Go on from a checkpoint: what follows is equal to the bit to what followed there (on a CPU, with Worlds).
+
+        Raises: UsageError where the encoder of the run's name has other weights by now.
+        """
+        check_weights(checkpoint.extra.get("weights"), self._weights)
         parts: dict[str, dict[str, np.ndarray]] = {LEARNED: {}, WORLD: {}, "": {}}
         for name, tensor in checkpoint.tensors.items():
             prefix = next(prefix for prefix in parts if name.startswith(prefix))
@@ -87,19 +97,21 @@ class Loop:
             while state.step < config.total_steps:
                 found, losses = self._update()
                 state.seconds = time.perf_counter() - started
+                progress = self._progress(found)
+                self.run.folder.log(
+                    state.step, _row(progress, found, losses, state)
+                )  # a row too many is taken back
                 if state.step - state.saved >= config.checkpoint_every or state.step >= config.total_steps:
                     score, state.saved, state.since_saved = _score(state), state.step, []
                     last = self._snapshot()
                     self._save(last, score)
                 else:
                     last = self._snapshot()
-                progress = self._progress(found)
-                self.run.folder.log(state.step, _row(progress, found, losses, state))
                 if on_progress is not None:
                     on_progress(progress)
         except BaseException:
             if last[1]["loop"]["saved"] < last[1]["loop"]["step"] or not last[1]["loop"]["step"]:
-                self._save(last, _score(LoopState(**last[1]["loop"])))
+                self._save(last, None)  # where it was stopped says nothing of how good it is
             raise
 
     def _update(self) -> tuple[Collected, dict[str, float]]:
@@ -136,7 +148,8 @@ class Loop:
         model = self.collector.reward_model
         if hasattr(model, "state_dict"):
             tensors |= {LEARNED + name: array for name, array in model.state_dict().items()}  # type: ignore[union-attr]
-        return tensors, {"global_step": self.state.step, "loop": asdict(self.state), "world": values}
+        extra = {"global_step": self.state.step, "loop": asdict(self.state), "world": values}
+        return tensors, {**extra, "weights": self._weights}
 
     def _save(self, snapshot: Snapshot, score: float | None) -> None:
         """Save; the score that `best` goes by is the mean VLM reward, never success."""
@@ -147,6 +160,15 @@ class Loop:
 def agent_tensors(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return those of a checkpoint's tensors that are the agent's."""
     return {name: tensor for name, tensor in tensors.items() if not name.startswith((LEARNED, WORLD))}
+
+
+def check_weights(began_with: str | None, now: str | None) -> None:
+    """Check that a run goes on with the weights it began with; None of either is unknown. Raises: UsageError."""
+    if began_with and now and began_with != now:
+        remedy = "put those weights back (--encoder local-dir:PATH names a folder), or train again"
+        raise usage_error(
+            "encoder", f"weights {now}", f"weights {began_with}, with which the run began", remedy
+        )
 
 
 def vlm_reward(found: Collected) -> float:

@@ -13,18 +13,14 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from vlmrl.agents.buffer import Rollout
 from vlmrl.errors import NonFiniteError, usage_error
 from vlmrl.rewards.learned import LearnedReward
-from vlmrl.rewards.sources import CHUNK
+from vlmrl.rewards.sources import StateSource
 from vlmrl.vector import VLMVectorReward, autoreset_mode
-from vlmrl.wrappers import check_reads
+from vlmrl.wrappers import OutOfViewWarning, check_reads
 from vlmrl_envs.world import Resumable, Seeing, is_world
 
 if TYPE_CHECKING:
     from vlmrl.agents.ppo import PPO
     from vlmrl.rewards.protocol import RewardModel
-
-
-class OutOfViewWarning(UserWarning):
-    """The camera does not see what the goal is about on some states; they are left out."""
 
 
 class ResumeWarning(UserWarning):
@@ -101,6 +97,11 @@ class Collector:
         model = self._asked_model
         return model is not None and model.reads != "states"
 
+    @property
+    def encoder(self) -> Any:
+        """The encoder of the model that answers; None where there is none."""
+        return getattr(self._asked_model, "encoder", None)
+
     def reset(self, seed: int, stagger: bool = True) -> None:
         """Start all worlds; with `stagger`, Worlds start at different ages, so that their episodes do not end at once."""
         options = None
@@ -140,8 +141,7 @@ class Collector:
         if self._learned:
             out.learned = self._learned.metrics()
             out.frames_scored = self._learned.asked - asked if self._draws else 0
-        encoder: Any = getattr(self._asked_model, "encoder", None)
-        out.encoder = encoder.metrics() if hasattr(encoder, "metrics") else {}
+        out.encoder = self.encoder.metrics() if hasattr(self.encoder, "metrics") else {}
         seconds["score"] = perf_counter() - started
         out.env_rewards = columns.pop("env_rewards")
         columns.pop("states", None)
@@ -244,10 +244,5 @@ def score_states(world: Any, reward_model: RewardModel, states: np.ndarray) -> n
 
     Raises: UsageError for a model that reads embeddings, which states have none of.
     """
-    reads = check_reads(reward_model, has_states=True)
-    parts = []
-    for first in range(0, len(states), CHUNK):
-        part = states[first : first + CHUNK]
-        batch = part if reads == "states" else world.render_states(part)
-        parts.append(reward_model.compute_reward(batch).cpu().numpy())
-    return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+    check_reads(reward_model, has_states=True)
+    return StateSource(reward_model, world).ask(states)

@@ -19,6 +19,7 @@ from vlmrl.wrappers import (
     env_name,
     score,
     warn_early_end,
+    warn_out_of_view,
 )
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ class VLMVectorReward(VectorWrapper):
     infos: "env_reward" float64 (N,), the envs' own rewards (mask "_env_reward": False on a step that only
     resets); where episodes end "env_return" float64 (N,) and, if the envs give it, "is_success" bool (N,),
     each with its mask and at the top level in every mode. "final_obs" and "final_info" stay as they are.
+    Of a world of vlmrl, a state that its camera does not see (marked in infos["out_of_view"], bool (N,)) or in which
+    physics diverged (infos["diverged"]) gets reward 0, unscored.
 
     Args:
         envs: a vector env of N envs, made with render_mode="rgb_array" unless it is a world of vlmrl.
@@ -99,7 +102,7 @@ class VLMVectorReward(VectorWrapper):
         self._steps = np.zeros(self.num_envs, int)
         self._env_returns = np.zeros(self.num_envs)
         self._resets_next = np.zeros(self.num_envs, bool)
-        self._warned = False
+        self._warned = self._warned_of_view = False
 
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
@@ -125,7 +128,7 @@ class VLMVectorReward(VectorWrapper):
         self._steps[stepped] += 1
         self._env_returns += env_rewards
         rewards = np.zeros(self.num_envs)
-        rows = np.flatnonzero(stepped)
+        rows = np.flatnonzero(stepped & self._seen(stepped, infos))
         if len(rows):
             rewards[rows] = score(self.reward_model, self._batch(rows, ended, infos), rows, self._steps[rows])
         self._report(env_rewards, stepped, ended, infos)
@@ -133,6 +136,21 @@ class VLMVectorReward(VectorWrapper):
             self._warned = True
             warn_early_end(getattr(self.env.unwrapped, "envs", [self.env])[0])
         return obs, rewards, terminated, truncated, infos
+
+    def _seen(self, stepped: np.ndarray, infos: dict[str, Any]) -> np.ndarray:
+        """Tell which envs (N,) show something to score; those out of view are marked in infos."""
+        seen = ~np.asarray(infos.get("diverged", np.zeros(self.num_envs, bool)), bool)
+        world: Any = self.env.unwrapped
+        if not (self._is_world and self._reads == "frames" and hasattr(world, "in_view")):
+            return seen
+        in_view = np.asarray(world.in_view(infos["states_before_reset"]), bool)
+        out = stepped & seen & ~in_view
+        if out.any():
+            infos["out_of_view"] = out
+            if not self._warned_of_view:
+                self._warned_of_view = True
+                warn_out_of_view(f"{out.sum()} of {self.num_envs} worlds")
+        return seen & in_view
 
     def _batch(self, rows: np.ndarray, ended: np.ndarray, infos: dict[str, Any]) -> np.ndarray:
         """Return what the reward model reads of the envs in rows (B,): frames or states."""

@@ -21,6 +21,10 @@ class EarlyTerminationWarning(UserWarning):
     """An env ended an episode early, so that the length of life says something about the task."""
 
 
+class OutOfViewWarning(UserWarning):
+    """The camera does not see what the goal is about on some states; they are not scored."""
+
+
 class NonFiniteRewardError(NonFiniteError):
     """A reward model returned NaN or infinity.
 
@@ -45,6 +49,9 @@ class VLMRewardWrapper(gymnasium.Wrapper):
         env = gymnasium.make("CartPole-v1", render_mode="rgb_array")
         reward_model = vlmrl.GoalBaselineReward(vlmrl.load_encoder(), goal, baseline)
         env = vlmrl.VLMRewardWrapper(env, reward_model, fixed_horizon=500)
+
+    A world of vlmrl whose camera sees nothing of the goal, or whose physics diverged, gets reward 0, unscored:
+    info["out_of_view"] or info["diverged"] says so.
 
     Each step scores one frame, a batch of 1: for many envs `VLMVectorReward` or `vlmrl.sb3.VLMVecEnv` are
     faster. The env's own reward stays in info["env_reward"]; an episode's end carries info["env_return"] (the
@@ -71,7 +78,7 @@ class VLMRewardWrapper(gymnasium.Wrapper):
         self.reward_model = reward_model
         self._steps = 0
         self._env_return = 0.0
-        self._warned = False
+        self._warned = self._warned_of_view = False
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -86,11 +93,13 @@ class VLMRewardWrapper(gymnasium.Wrapper):
         obs, env_reward, terminated, truncated, info = self.env.step(action)
         self._steps += 1
         self._env_return += float(env_reward)
-        if self._reads == "states":
-            batch = self.env.unwrapped.get_state()[None]  # type: ignore[attr-defined]
-        else:
-            batch = check_frame(self.env.render())[None]
-        reward = score(self.reward_model, batch, np.zeros(1, int), np.array([self._steps]))[0]
+        reward = 0.0
+        if not info.get("diverged", False) and self._sees(info):
+            if self._reads == "states":
+                batch = self.env.unwrapped.get_state()[None]  # type: ignore[attr-defined]
+            else:
+                batch = check_frame(self.env.render())[None]
+            reward = score(self.reward_model, batch, np.zeros(1, int), np.array([self._steps]))[0]
         info["env_reward"] = float(env_reward)
         if terminated or truncated:
             info["env_return"] = self._env_return
@@ -99,6 +108,28 @@ class VLMRewardWrapper(gymnasium.Wrapper):
             self._warned = True
             warn_early_end(self.env)
         return obs, float(reward), bool(terminated), bool(truncated), info
+
+    def _sees(self, info: dict[str, Any]) -> bool:
+        """Tell whether a world's camera sees what the goal is about; anything else is taken to."""
+        world: Any = self.env.unwrapped
+        if self._reads == "states" or not hasattr(world, "in_view"):
+            return True
+        seen = bool(world.in_view())
+        if not seen:
+            info["out_of_view"] = True
+            if not self._warned_of_view:
+                self._warned_of_view = True
+                warn_out_of_view(f"step {self._steps} of an episode")
+        return seen
+
+
+def warn_out_of_view(where: str) -> None:
+    """Say that a state was not scored, and where."""
+    text = (
+        f"camera: got {where} out of view; expected states that it sees; such states get reward 0, unscored, "
+        f"and infos mark them: choose another camera, or a shorter horizon"
+    )
+    warnings.warn(text, OutOfViewWarning, stacklevel=4)
 
 
 def check_reads(reward_model: RewardModel, has_states: bool) -> str:

@@ -38,6 +38,8 @@ class SingleWorld(gymnasium.Env):
             "state": infos["states_before_reset"][0],
             "success": bool(infos["success"][0]),
         }
+        if "diverged" in infos:
+            info["diverged"] = bool(infos["diverged"][0])
         if truncated[0]:
             info |= {"is_success": bool(infos["is_success"][0]), "env_return": float(infos["env_return"][0])}
         return observations[0], float(rewards[0]), bool(terminated[0]), bool(truncated[0]), info
@@ -58,6 +60,10 @@ class SingleWorld(gymnasium.Env):
     def set_state(self, state: np.ndarray) -> None:
         """Set the full physics state, float64 (S,)."""
         self.worlds.set_states(np.asarray(state)[None])
+
+    def in_view(self) -> bool:
+        """Tell whether the camera sees what the goal is about."""
+        return bool(self.worlds.in_view(self.worlds.get_states())[0])
 
     def describe(self) -> list[Caption]:
         """Write graded captions of the current state."""

@@ -39,8 +39,18 @@ def recipe(model: Path) -> dict[str, Any]:
         "commit": made["git"]["sha"], "steps": made["step"], "seconds": round(made["seconds"]),
         "config": {name: made["config"][name] for name in SETTINGS}, "shares": shares, "frames": sources,
         "validation": {k: round(v, 4) for k, v in made["validation"].items() if k in ("loss", "auc", "top1")},
-        "text": made.get("text"), "hardware": provenance()["hardware"], "versions": {k: made["versions"][k] for k in ("python", "torch")},
+        "text": made.get("text"), "hardware": provenance(_gpu(made))["hardware"], "versions": {k: made["versions"][k] for k in ("python", "torch")},
     }  # fmt: skip
+
+
+def _gpu(made: dict[str, Any]) -> str | None:
+    """Return the GPU that a training used, by its own name where it is at hand; None for a CPU."""
+    import torch
+
+    device = made["config"]["device"] or "cpu"
+    if not device.startswith("cuda"):
+        return None
+    return torch.cuda.get_device_name(device) if torch.cuda.is_available() else device
 
 
 def frames_table(frames: dict[str, list[int]]) -> str:

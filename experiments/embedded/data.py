@@ -9,6 +9,7 @@ Every source is a file of frames (n, 64, 64, 3) uint8 and one of degrees (n, F) 
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 import zlib
 from collections.abc import Iterator, Sequence
@@ -16,8 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.embedded import splits, stock
+from experiments.embedded import manifest, splits, stock
 from experiments.embedded.drawing import Maker, world_source
+from vlmrl.errors import UsageError
 from vlmrl_envs.ant.rules import Ant
 from vlmrl_envs.cartpole.rules import CartPole
 from vlmrl_envs.half_cheetah.rules import HalfCheetah
@@ -99,12 +101,24 @@ def main() -> None:
     parser.add_argument(
         "--leave-out", nargs="+", default=[], metavar="POSE", help="draw no state that shows these poses"
     )
+    parser.add_argument(
+        "--as-they-are", action="store_true", help="take the files that are there, whatever drew them"
+    )
     args = parser.parse_args()
     splits.grammars(args.leave_out)
     args.out.mkdir(parents=True, exist_ok=True)
+    try:
+        draw(args)
+    except UsageError as error:
+        sys.exit(f"error: {error}")
+
+
+def draw(args: argparse.Namespace) -> None:
+    """Draw the sources that are not there. Raises: UsageError for one that other code or settings drew."""
     for name, make in sources(args.only, args.scale, args.worlds):
         path = args.out / f"{name}.frames.npy"
-        if path.exists():
+        wanted = manifest.drawn_by(name.split("-")[0], args.seed, args.scale, args.leave_out)
+        if path.exists() if args.as_they_are else manifest.is_there(args.out, name, wanted):
             continue
         started = time.time()
         frames, degrees = make(np.random.default_rng([args.seed, zlib.crc32(name.encode())]))
@@ -112,6 +126,7 @@ def main() -> None:
         frames, degrees = frames[kept], degrees[kept]
         np.save(args.out / f"{name}.degrees.npy", degrees.astype(np.float16))
         np.save(path.with_suffix(".part.npy"), frames)
+        manifest.note(args.out, name, wanted)
         path.with_suffix(".part.npy").rename(path)
         print(f"{name}: {len(frames)} frames in {time.time() - started:.0f} s", flush=True)
 

@@ -23,12 +23,15 @@ from experiments.common import RESULTS, provenance
 from experiments.embedded import splits
 from experiments.embedded.evaluation import controls, goals, pictures, tables, words
 from experiments.embedded.evaluation.drawn import SEED, Drawn, draw
+from experiments.weights import fingerprint
 from vlmrl.encoders import load_encoder
 from vlmrl.encoders.sources import EMBEDDED
 from vlmrl.errors import UsageError, usage_error
 from vlmrl_envs import WORLDS
 
 CAVEAT = "In-domain: trained on captions that the simulator wrote. Not comparable with zero-shot models."
+
+NOT_HELD_OUT = "These weights' training is not known to have held out today's compositions and wordings: read those as seen."
 
 
 def measure(
@@ -120,14 +123,16 @@ def main() -> None:
     found, shown = measure(encoder, worlds, args.states, args.paths, leave_out, without)
     found |= {"mebibytes": mebibytes(args.dir), "frames_per_s": frames_per_s(name, args.speed)}
     judged = tables.judge(found)
+    held = splits.holds_out(args.dir)
     report = {
-        "about": CAVEAT, "encoder": name if name == "embedded" else args.dir.name, "seed": SEED, "states": args.states,
+        "about": CAVEAT, "weights": fingerprint(name), "held_out_of_training": held, "encoder": name if name == "embedded" else args.dir.name, "seed": SEED, "states": args.states,
         "worlds": worlds, "left_out_of_training": {"poses": leave_out, "worlds": without},
         "targets": judged, **tables.plain(found), **provenance(),
     }  # fmt: skip
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(report, indent=1) + "\n")
-    text = f"{CAVEAT}\n\n{tables.markdown(found, judged)}"
+    caveat = CAVEAT if held else f"{CAVEAT} {NOT_HELD_OUT}"
+    text = f"{caveat}\n\n{tables.markdown(found, judged)}"
     args.out.with_suffix(".md").write_text(text)
     pictures.write_sheet(args.out.with_suffix(".png"), shown)
     print(text)

@@ -19,6 +19,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from experiments import summary
 from experiments.embedded.data import WORLDS
 from vlmrl.encoders.sources import EMBEDDED
 
@@ -94,15 +95,15 @@ def passes_preflight(model: Path) -> bool:
 
 
 def install(model: Path) -> None:
-    """Copy what ships into the package: all of it or nothing, and whole files only."""
+    """Copy what ships into the package, whole files only, once all of it is there."""
     if missing := [name for name in SHIPPED if not (model / name).is_file()]:
         sys.exit(
             f"install: got {model} without {missing}; expected all that ships; run this again without --install"
         )
     for name in SHIPPED:
-        part = EMBEDDED / f"{name}.part"
-        shutil.copyfile(model / name, part)
-        part.replace(EMBEDDED / name)
+        shutil.copyfile(model / name, EMBEDDED / f"{name}.part")
+    for name in SHIPPED:
+        (EMBEDDED / f"{name}.part").replace(EMBEDDED / name)
     print(f"installed in {EMBEDDED}")
 
 
@@ -124,6 +125,7 @@ def main() -> None:
         install(out / "model")
         run(Step("evaluation of what ships", "evaluate", ()))
         run(Step("the model card", "card", ()))
+        summary.write()  # rows of the weights that were there are marked
     passed = passes_preflight(out / "model") if args.quick else True
     print(f"== {out / 'model'} after {time.time() - started:.0f} s")
     sys.exit(0 if passed else 1)

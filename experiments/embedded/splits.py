@@ -7,6 +7,7 @@ One place decides it for `data` (which frames are drawn), `train` (which are sho
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,10 +34,10 @@ GRAMMARS: dict[str, Grammar] = {
 }  # fmt: skip
 NOTE = "splits.json"
 """What an encoder's training left out, noted beside its weights."""
-DISTANCE, DISTANCE_HELD_OUT = (0.88, 1.15), (1.05, 1.10)
-"""Range of a camera's distance, times its own, and the band within that training never sees."""
-LIGHT, LIGHT_HELD_OUT = (0.2, 0.6), (0.49, 0.56)
-"""Range of the headlight's diffuse light, and the band within that training never sees."""
+DISTANCE, DISTANCE_HELD_OUT, DISTANCE_BEYOND = (0.88, 1.15), (1.05, 1.10), (1.2, 1.3)
+"""Range of a camera's distance, times its own, the band within that training never sees, and one beyond the range."""
+LIGHT, LIGHT_HELD_OUT, LIGHT_BEYOND = (0.2, 0.6), (0.52, 0.56), (0.65, 0.75)
+"""The same of the headlight's diffuse light. No world's own headlight lies in the band."""
 
 
 def grammars(leave_out: Sequence[str] = (), without: Sequence[str] = ()) -> dict[str, Grammar]:
@@ -71,7 +72,23 @@ def shares(shares: dict[str, float], worlds: Sequence[str]) -> dict[str, float]:
 
 def write(folder: Path, leave_out: Sequence[str], without: Sequence[str]) -> None:
     """Note beside an encoder's weights what was left out of its training."""
-    (folder / NOTE).write_text(json.dumps({"leave_out": list(leave_out), "without": list(without)}) + "\n")
+    content = {"leave_out": list(leave_out), "without": list(without), "held_out": digest()}
+    (folder / NOTE).write_text(json.dumps(content) + "\n")
+
+
+def digest() -> str:
+    """Return a hash of the wordings and compositions that today's grammars hold out."""
+    held = [
+        (world, sorted(g.held_wordings), [[g.facts[i].name for i in pair] for pair in np.argwhere(np.triu(g.held_pairs))])
+        for world, g in GRAMMARS.items()
+    ]  # fmt: skip
+    return hashlib.sha256(json.dumps(held).encode()).hexdigest()[:12]
+
+
+def holds_out(folder: Path) -> bool:
+    """Tell whether an encoder's training held out the wordings and compositions that today's grammars do."""
+    path = folder / NOTE
+    return path.is_file() and json.loads(path.read_text()).get("held_out") == digest()
 
 
 def read(folder: Path) -> tuple[list[str], list[str]]:
@@ -82,20 +99,24 @@ def read(folder: Path) -> tuple[list[str], list[str]]:
 
 
 def distance(rng: np.random.Generator, split: str = "train") -> float:
-    """Draw a camera's distance, as a factor of its own; "held_out" from the band that training never sees."""
-    return _outside(rng, DISTANCE, DISTANCE_HELD_OUT, split)
+    """Draw a camera's distance, as a factor of its own; "held_out" from the band that training never sees, or "beyond"."""
+    return _drawn(rng, DISTANCE, {"held_out": DISTANCE_HELD_OUT, "beyond": DISTANCE_BEYOND}, split)
 
 
 def light(rng: np.random.Generator, split: str = "train") -> float:
-    """Draw the headlight's diffuse light; "held_out" from the band that training never sees."""
-    return _outside(rng, LIGHT, LIGHT_HELD_OUT, split)
+    """Draw the headlight's diffuse light; "held_out" from the band that training never sees, or "beyond"."""
+    return _drawn(rng, LIGHT, {"held_out": LIGHT_HELD_OUT, "beyond": LIGHT_BEYOND}, split)
 
 
-def _outside(
-    rng: np.random.Generator, whole: tuple[float, float], band: tuple[float, float], split: str
+def _drawn(
+    rng: np.random.Generator,
+    whole: tuple[float, float],
+    bands: dict[str, tuple[float, float]],
+    split: str,
 ) -> float:
-    if split == "held_out":
-        return float(rng.uniform(*band))
+    if split in bands:
+        return float(rng.uniform(*bands[split]))
+    band = bands["held_out"]
     value = rng.uniform(whole[0], whole[1] - (band[1] - band[0]))
     return float(value if value < band[0] else value + band[1] - band[0])
 

@@ -23,13 +23,18 @@ from vlmrl.adapt.config import LabelConfig
 from vlmrl.adapt.loop import AdaptProgress, AdaptResult, adapt_line
 from vlmrl.adapt.pairs import Family
 from vlmrl.adapt.stored import open_stored
+from vlmrl.configs import to_plain
+from vlmrl.errors import UsageError, usage_error
 from vlmrl.progress import ProgressPrinter
+from vlmrl.runs import read_config
 
 SHARES = {
     "humanoid": 0.54, "cartpole": 0.08, "mountain_car": 0.07, "walker2d": 0.06, "ant": 0.06, "half_cheetah": 0.05,
     "hopper": 0.05, "reacher": 0.045, "pendulum": 0.045,
 }  # fmt: skip
 """Share of each world in a batch."""
+RECIPE = ("steps", "minutes", "batch", "captions", "lr", "seed", "jumbles", "labels")
+"""Settings that a training keeps to its end."""
 LABELS = LabelConfig(foreign=0.005)
 """A frame of another world is nearly as wrong as a frame of nothing."""
 
@@ -79,8 +84,19 @@ def train(
         printer(progress)
 
     if out.exists():
+        check_recipe(out, config)
         return adapt.resume(out, on_progress=report, families=drawn)
     return adapt.run(config, report, drawn)
+
+
+def check_recipe(out: Path, config: AdaptConfig) -> None:
+    """Check that a training under way is of this recipe. Raises: UsageError for one of other settings."""
+    began: dict = read_config(out, "adapt")["config"]
+    wanted = to_plain(config)
+    differs = [name for name in RECIPE if began[name] != wanted[name]]
+    if differs:
+        got, expected = ({name: found[name] for name in differs} for found in (wanted, began))
+        raise usage_error("recipe", got, f"{expected}, as {out} began", "say so, or give another --out")
 
 
 def _start(out: Path, init: Path | None) -> str:
@@ -116,7 +132,10 @@ def main() -> None:
         "--without", nargs="+", default=[], metavar="WORLD", help="never show or say these worlds"
     )
     args = vars(parser.parse_args())
-    result = train(args.pop("data"), args.pop("out"), args.pop("init"), **args)
+    try:
+        result = train(args.pop("data"), args.pop("out"), args.pop("init"), **args)
+    except UsageError as error:
+        sys.exit(f"error: {error}")
     print(json.dumps({key: round(value, 3) for key, value in result.validation.items()}))
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vlmrl.encoders import speed
 from vlmrl.encoders.sources import LoadedClip
-from vlmrl.encoders.words import WordCheck, load_words
+from vlmrl.encoders.words import WordCheck, file_hash, load_words
 from vlmrl.errors import usage_error
 from vlmrl.frames import Fit, Interpolation, check_frames, fit_frames
 
@@ -123,6 +123,11 @@ class ClipEncoder:
             UsageError: a words.json that cannot be read.
         """
         return None if self._weights is None else load_words(self._weights.parent, self._weights)
+
+    @cached_property
+    def fingerprint(self) -> str | None:
+        """Return 12 hexadecimal digits of the SHA-256 of the weights' file; None for what its name says (tags, random)."""
+        return None if self._weights is None else file_hash(self._weights)[:12]
 
     def is_truncated(self, texts: list[str]) -> list[bool]:
         """Say of each sentence whether it has more tokens than `context_length`: its end goes unread."""

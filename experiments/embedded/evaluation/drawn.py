@@ -23,6 +23,8 @@ SEED = 2026
 SIZE = 64
 POOL = 4
 """States drawn for one that is kept: goals and rare compositions are looked for in all of them."""
+TRUE = 0.6
+"""Truth from which a sentence is said rightly of a state."""
 RARE = 60
 """States kept of each goal and composition beyond the random ones."""
 
@@ -45,7 +47,8 @@ class Drawn:
     frames: np.ndarray
     """Drawn by the world's own camera (B, 64, 64, 3) uint8."""
     embeddings: dict[str, np.ndarray] = field(default_factory=dict)
-    """View -> unit vectors (B, D): own, unseen, and stock, which is how Gymnasium shows its own environment."""
+    """View -> unit vectors (B, D): own; unseen, from the bands that training leaves out; beyond, outside of its range; and
+    stock, which is how Gymnasium shows its own environment."""
 
     @property
     def any_rules(self) -> WorldRules:
@@ -77,7 +80,7 @@ def rules_of(task: Task) -> WorldRules:
 
 
 def draw(world: str, encoder: Any, count: int, seed: int = SEED) -> Drawn:
-    """Draw `count` random states of a world and up to `RARE` of each goal and held-out composition; embed three views."""
+    """Draw `count` random states of a world and up to `RARE` of each goal and held-out composition; embed four views."""
     tasks = tasks_of(world)
     rules = {task.name: rules_of(task) for task in tasks}
     first = next(iter(rules.values()))
@@ -87,13 +90,14 @@ def draw(world: str, encoder: Any, count: int, seed: int = SEED) -> Drawn:
     grammar = first.grammar
     if grammar is not None:
         pairs = np.argwhere(np.triu(grammar.held_pairs))
-        wanted += [np.flatnonzero((degrees[:, pair] >= 0.6).all(axis=1))[:RARE] for pair in pairs]
+        wanted += [np.flatnonzero(degrees[:, pair].prod(axis=1) >= TRUE)[:RARE] for pair in pairs]
     sought = np.unique(np.concatenate([np.zeros(0, int), *wanted]))
     chosen = np.concatenate([np.arange(count), sought[sought >= count]])
     frames = picture(first, pool[chosen])
     found = Drawn(world, tasks, rules, pool[chosen], count, degrees[chosen], frames)
     found.embeddings["own"] = embed(encoder, frames)
-    found.embeddings["unseen"] = embed(encoder, unseen(first, found.states, seed))
+    for view, split in (("unseen", "held_out"), ("beyond", "beyond")):
+        found.embeddings[view] = embed(encoder, unseen(first, found.states, seed, split))
     found.embeddings["stock"] = embed(encoder, gymnasium_frames(first, found.states))
     return found
 
@@ -109,11 +113,11 @@ def picture(rules: WorldRules, states: np.ndarray, model: Any = None) -> np.ndar
         renderer.close()
 
 
-def unseen(rules: WorldRules, states: np.ndarray, seed: int = SEED) -> np.ndarray:
-    """Draw states (B, S), each by another camera and light from the bands that training never draws."""
+def unseen(rules: WorldRules, states: np.ndarray, seed: int = SEED, split: str = "held_out") -> np.ndarray:
+    """Draw states (B, S), each by another camera and light from the bands that training never draws, or "beyond" its range."""
     base = base_of_looks(rules.build_spec())
     qpos = rules.split(states)[0]
-    return in_looks(base, rules.cameras[0], qpos, np.random.default_rng(seed), "held_out", SIZE)
+    return in_looks(base, rules.cameras[0], qpos, np.random.default_rng(seed), split, SIZE)
 
 
 def embed(encoder: Any, frames: np.ndarray) -> np.ndarray:

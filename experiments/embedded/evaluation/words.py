@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 
 from experiments.embedded.evaluation import metrics
-from experiments.embedded.evaluation.drawn import SEED, Drawn, said
+from experiments.embedded.evaluation.drawn import SEED, TRUE, Drawn, said
 from experiments.embedded.evaluation.goals import MIN_STATES
 from vlmrl_envs import held_out
 from vlmrl_envs.captions import Grammar, Sentence, Term
 
 SUBJECT = "a robot"
 """What a body is called that training never saw."""
-TRUE, FALSE = 0.6, 0.3
-"""Truth from which a sentence is said rightly of a state, and below which wrongly; what lies between counts for neither."""
+FALSE = 0.3
+"""Truth below which a sentence is said wrongly of a state; from `TRUE` on rightly; what lies between counts for neither."""
 
 
 def compositions(drawn: Drawn, encoder: Any) -> list[dict[str, Any]]:
