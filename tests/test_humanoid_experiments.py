@@ -282,7 +282,7 @@ def test_goals_are_reworded_within_their_facts() -> None:
 
 def test_a_reward_is_measured_by_hand() -> None:
     seen = prompt_sweep.Seen(np.arange(20) < 6, (np.arange(20) >= 6) & (np.arange(20) < 12), {}, {})
-    rewards = np.where(seen.success, 2.0, np.arange(20) / 20)
+    rewards = np.where(seen.goal, 2.0, np.arange(20) / 20)
     found = prompt_sweep.measure(rewards, np.linspace(0, 1, prompt_sweep.STEPS), seen)
     assert (found["auc"], found["auc_close"], found["path_spearman"]) == (1.0, 1.0, 1.0) and found["gap"] > 3
     nothing = prompt_sweep.measure(
