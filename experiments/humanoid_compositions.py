@@ -6,7 +6,8 @@ python -m experiments.humanoid_compositions --tasks humanoid_kneeling_one_arm_ra
 
 import sys
 
-from experiments.humanoid import TASKS, main
+from experiments.humanoid import main
+from experiments.humanoid_conditions import TASKS
 from vlmrl.tasks import COMPOSITIONS
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from experiments.common import STATES, provenance
-from experiments.humanoid import CONDITIONS
+from experiments.humanoid_conditions import CONDITIONS
 from experiments.summary import RESULTS
 from vlmrl.checkpoints import replace_file
 from vlmrl.tasks import COMPOSITIONS, POSES

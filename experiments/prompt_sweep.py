@@ -6,7 +6,8 @@
 States are embedded once for each view; every variant is arithmetic on the same embeddings. Measured of each: the AUC of goal
 states above the others and above states a little short of the goal, the mean Spearman correlation of the reward with progress
 along paths from start to goal, and the gap between the mean rewards of goal states and others in standard deviations of the
-others. What does best here is a candidate for training, not a result.
+others. A goal state is one of which the goal's words are true by the captions' own facts, not by `success`: what agents are judged by
+chooses nothing. What does best here is a candidate for training, not a result.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
 NUM_GOALS = 4
 """Wordings of the goal that are averaged, its own first."""
 SEED = 3031
+GOAL = 0.7
+"""Truth of the goal's words from which a state is a goal state."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +63,10 @@ class Variant:
 class Seen:
     """States of one task and how the encoder sees them."""
 
-    success: np.ndarray
-    """Which hold the goal, bool (B,)."""
+    goal: np.ndarray
+    """Of which the goal's words are true, bool (B,)."""
     close: np.ndarray
-    """Which are short of it by little, bool (B,): the tenth of the others with the most true progress."""
+    """Which are short of it by little, bool (B,): the tenth of the others of which they are truest."""
     states: dict[str, np.ndarray]
     """Camera -> embeddings (B, D)."""
     paths: dict[str, np.ndarray]
@@ -108,15 +111,15 @@ def see(task: Task, rules: WorldRules, encoder: Any, count: int, num_paths: int)
     """Draw `count` states of a task and half as many likely goals, and paths; embed them by every camera."""
     rng = np.random.default_rng(SEED)
     states = np.concatenate([rules.sample_states(rng, count), rules.sample_near_goal(rng, count // 2)])
-    success = rules.success(states)
-    progress = np.where(success, -np.inf, rules.env_reward(states))
-    close = ~success & (progress >= np.quantile(progress[~success], 0.9)) if not success.all() else ~success
-    goals = states[success]
+    truth = rules.similarity(states)
+    goal = truth >= GOAL
+    close = ~goal & (truth >= np.quantile(truth[~goal], 0.9)) if not goal.all() else ~goal
+    goals = states[goal]
     chosen = goals[rng.integers(len(goals), size=num_paths)] if len(goals) else goals
-    starts = [_start(rules, rng, states[~success]) for _ in chosen]
+    starts = [_start(rules, rng, states[~goal]) for _ in chosen]
     ways = [rules.path(a, b, STEPS) for a, b in zip(starts, chosen, strict=True)]
     along = np.concatenate(ways) if ways else states[:0]
-    found = Seen(success, close, {}, {})
+    found = Seen(goal, close, {}, {})
     for camera in rules.cameras:
         renderer = make_renderer("warp", rules.model, camera, (SIZE, SIZE))
         try:
@@ -139,12 +142,13 @@ def see(task: Task, rules: WorldRules, encoder: Any, count: int, num_paths: int)
 def _start(rules: WorldRules, rng: np.random.Generator, others: np.ndarray) -> np.ndarray:
     """Draw a start; where starts are goals themselves, another state."""
     start = rules.start(rng)
-    return others[rng.integers(len(others))] if rules.success(start[None])[0] and len(others) else start
+    is_goal = rules.similarity(start[None])[0] >= GOAL
+    return others[rng.integers(len(others))] if is_goal and len(others) else start
 
 
 def measure(rewards: np.ndarray, along: np.ndarray, seen: Seen) -> dict[str, float | None]:
     """Return what a reward is worth: rewards (B,) of the states, along (P * STEPS,) the paths; None where there is no basis."""
-    goal, other, close = rewards[seen.success], rewards[~seen.success], rewards[seen.close]
+    goal, other, close = rewards[seen.goal], rewards[~seen.goal], rewards[seen.close]
     enough = min(len(goal), len(other)) >= MIN_STATES
     progress = np.linspace(0.0, 1.0, STEPS)
     ranks = [metrics.spearman(values, progress) for values in along.reshape(-1, STEPS)]
@@ -182,8 +186,8 @@ def sweep(task: Task, encoder: Any, count: int, num_paths: int) -> list[dict[str
             np.mean([reward.reward_of_embeddings(group[c]).cpu().numpy() for c in cameras], axis=0)
             if len(group[cameras[0]]) else np.zeros(0) for group in (seen.states, seen.paths)
         ]  # fmt: skip
-        rows.append({"task": task.name, **vars(variant), "goal": goals, "baseline": bases, "states": len(seen.success),
-                     "goal_states": int(seen.success.sum()), **measure(*scored, seen)})  # fmt: skip
+        rows.append({"task": task.name, **vars(variant), "goal": goals, "baseline": bases, "states": len(seen.goal),
+                     "goal_states": int(seen.goal.sum()), **measure(*scored, seen)})  # fmt: skip
     return rows
 
 

@@ -17,11 +17,14 @@ from experiments import (
     curves,
     humanoid,
     humanoid_matrix,
+    humanoid_report,
     pose_holds,
     pose_verdicts,
     prompt_sweep,
     unseen,
 )
+from experiments import humanoid_conditions as conditions
+from experiments.embedded import splits
 from vlmrl.agents.config import PPOConfig
 from vlmrl.errors import UsageError
 from vlmrl.tasks import COMPOSITIONS, POSES, get_task
@@ -75,18 +78,18 @@ def test_the_median_run_and_when_it_first_succeeded() -> None:
 
 def test_conditions_become_settings_and_others_are_refused() -> None:
     config = preset("humanoid_lotus")
-    assert {c: humanoid.configured(config, c).reward for c in humanoid.REWARDS} == humanoid.REWARDS
-    rarely = humanoid.configured(config, "asked_rarely")
-    assert (rarely.reward, rarely.query_share) == ("vlm", humanoid.QUERY_SHARE)
-    large = humanoid.configured(replace(config, device="cpu"), "simulated_large_vlm")
-    assert (large.encoder, large.query_share) == ("as-slow-as:ViT-L-14:0.01", humanoid.QUERY_SHARE)
-    always = humanoid.configured(replace(config, device="cpu"), "simulated_large_vlm_always")
+    assert {c: conditions.configured(config, c).reward for c in conditions.REWARDS} == conditions.REWARDS
+    rarely = conditions.configured(config, "asked_rarely")
+    assert (rarely.reward, rarely.query_share) == ("vlm", conditions.QUERY_SHARE)
+    large = conditions.configured(replace(config, device="cpu"), "simulated_large_vlm")
+    assert (large.encoder, large.query_share) == ("as-slow-as:ViT-L-14:0.01", conditions.QUERY_SHARE)
+    always = conditions.configured(replace(config, device="cpu"), "simulated_large_vlm_always")
     assert (always.encoder, always.asks_rarely) == ("as-slow-as:ViT-L-14:0.001", False)
     with pytest.raises(UsageError, match="condition: got often"):
-        humanoid.configured(config, "often")
-    assert set(humanoid.CONDITIONS) == {"asked_rarely", "asked_always", "control_constant", "control_random_encoder", "control_blank",
+        conditions.configured(config, "often")
+    assert set(conditions.CONDITIONS) == {"asked_rarely", "asked_always", "control_constant", "control_random_encoder", "control_blank",
                                         "control_swapped_goal", "ceiling_state_similarity", "simulated_large_vlm",
-                                        "simulated_large_vlm_always"}  # fmt: skip
+                                        "simulated_large_vlm_always", "encoder_never_saw"}  # fmt: skip
 
 
 def test_a_large_model_costs_what_its_share_cost() -> None:
@@ -104,6 +107,29 @@ def test_a_large_model_costs_what_its_share_cost() -> None:
     )
 
 
+def test_an_encoder_that_never_saw_a_pose_is_asked_in_other_words(tmp_path: Path) -> None:
+    config = preset("humanoid_splits")
+    with pytest.raises(UsageError, match=r"encoder: got .*trained without splits.*left_out"):
+        conditions.never_saw(config, tmp_path)
+    splits.write(tmp_path, ["kneeling", "splits"], [])
+    found = conditions.never_saw(config, tmp_path)
+    assert found.encoder == f"local-dir:{tmp_path}" and found.task.baseline == config.task.baseline
+    assert found.task.goal == (
+        "a humanoid robot sitting on the floor, with its legs wide apart, with an upright torso",
+    )
+    with pytest.raises(UsageError, match="task: got humanoid_lotus"):
+        conditions.never_saw(preset("humanoid_lotus"), tmp_path)
+
+
+def test_what_was_never_shown_stands_first_and_another_body_has_its_own_steps() -> None:
+    lines = humanoid_report.table([
+        row("humanoid_kneeling"), row("humanoid_kneeling", conditions.NEVER_SAW),
+        {**row("walker2d_kneeling"), "success": {"150": 1.0, "300": 0.5}}, row("humanoid_lotus_arms_forward")])  # fmt: skip
+    titles = [line.removeprefix("### ") for line in lines.splitlines() if line.startswith("### ")]
+    assert titles == list(humanoid_report.SECTIONS) and "success, 300 steps" in lines
+    assert conditions.horizons_of("walker2d_kneeling")[1] == 2 * get_task("walker2d_kneeling").horizon
+
+
 def test_a_refusal_is_one_line_and_exit_code_2(tmp_path: Path, capsys) -> None:
     with pytest.raises(SystemExit) as caught:
         humanoid.main(["--tasks", "humanoid_flying", "--results", str(tmp_path / "x.json")])
@@ -118,14 +144,16 @@ def test_a_refusal_is_one_line_and_exit_code_2(tmp_path: Path, capsys) -> None:
 
 
 def test_seeds_are_fixed_beforehand_and_all_goals_are_there() -> None:
-    assert humanoid.seeds_of("humanoid_kneeling") == (0, 1, 2) and humanoid.seeds_of("humanoid_one_leg") == (
+    assert conditions.seeds_of("humanoid_kneeling") == (0, 1, 2) and conditions.seeds_of(
+        "humanoid_one_leg"
+    ) == (
         0,
         1,
         2,
         3,
         4,
     )
-    assert len(humanoid.TASKS) == 16 and set(humanoid.ZERO_SHOT) == set(POSES)
+    assert len(conditions.HUMANOID) == 16 and set(conditions.ZERO_SHOT) == set(POSES)
     folder = Path(humanoid.__file__).parent
     for pose in POSES:
         assert f"humanoid_{pose}" in (folder / f"humanoid_{pose}.py").read_text()
@@ -135,7 +163,7 @@ def test_runs_fill_the_book_once_and_the_matrix_judges_their_states(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     agent = PPOConfig(num_steps=4, num_epochs=1, num_minibatches=1, hidden_sizes=(8,))
-    monkeypatch.setattr(humanoid, "HORIZONS", (4, 8))
+    monkeypatch.setattr(conditions, "HORIZONS", (4, 8))
     monkeypatch.setattr(humanoid, "preset", lambda name: TrainConfig(
         task=replace(get_task(name), horizon=4), agent=agent, num_envs=2, total_steps=16))  # fmt: skip
     results, runs = tmp_path / "humanoid.json", tmp_path / "runs"
@@ -254,7 +282,7 @@ def test_goals_are_reworded_within_their_facts() -> None:
 
 def test_a_reward_is_measured_by_hand() -> None:
     seen = prompt_sweep.Seen(np.arange(20) < 6, (np.arange(20) >= 6) & (np.arange(20) < 12), {}, {})
-    rewards = np.where(seen.success, 2.0, np.arange(20) / 20)
+    rewards = np.where(seen.goal, 2.0, np.arange(20) / 20)
     found = prompt_sweep.measure(rewards, np.linspace(0, 1, prompt_sweep.STEPS), seen)
     assert (found["auc"], found["auc_close"], found["path_spearman"]) == (1.0, 1.0, 1.0) and found["gap"] > 3
     nothing = prompt_sweep.measure(

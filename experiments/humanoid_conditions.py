@@ -1,0 +1,97 @@
+"""What the humanoid's experiments run: goals, conditions, seeds, horizons; all fixed before any run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from experiments.embedded import splits
+from vlmrl.encoders.slow import PREFIX
+from vlmrl.errors import usage_error
+from vlmrl.runtime import resolve_device
+from vlmrl.tasks import COMPOSITIONS, POSES, get_task
+from vlmrl.training import RewardName, TrainConfig
+from vlmrl_envs.humanoid.described import described
+
+HORIZONS = (100, 400)
+"""Steps of the humanoid's 15 ms: VLM-RM's episode, and 6 s."""
+HUMANOID = tuple(f"humanoid_{pose}" for pose in (*COMPOSITIONS, *POSES))
+"""What the encoder was never shown comes first."""
+OTHER_BODY = ("walker2d_kneeling", "walker2d_sitting")
+"""Two sentences on another of Gymnasium's bodies."""
+TASKS = (*HUMANOID, *OTHER_BODY)
+HARDEST = ("humanoid_one_leg", "humanoid_arms_crossed", "humanoid_hands_on_hips", "humanoid_lotus")
+"""Fixed before any run: these have five seeds, the others three."""
+REWARDS: dict[str, RewardName] = {
+    "asked_always": "vlm", "control_constant": "constant", "control_random_encoder": "random_encoder",
+    "control_blank": "blank", "control_swapped_goal": "swapped_goal", "ceiling_state_similarity": "state_similarity",
+}  # fmt: skip
+"""Condition -> the reward of its runs, scored on every state."""
+LARGE = {"simulated_large_vlm": 0.01, "simulated_large_vlm_always": 0.001}
+"""Conditions whose encoder answers as `embedded` does at the cost of `LARGE_MODEL`, asked rarely and always; and the share
+of its frames that really pass through that model on a CPU, where each takes seconds. On a GPU all of them do."""
+LARGE_MODEL = "ViT-L-14"
+LEARNED = ("asked_rarely", "simulated_large_vlm")
+"""Conditions of a learned reward that asks the VLM rarely."""
+QUERY_SHARE = 0.1
+"""Share of the steps that these may ask about."""
+NEVER_SAW = "encoder_never_saw"
+"""The condition of an encoder whose training left the pose out, asked for it in other words, on every state."""
+NEVER_SEEN = ("humanoid_kneeling", "humanoid_splits")
+"""The poses that `experiments.embedded.left_out` leaves out."""
+LEFT_OUT = Path("data") / "left_out" / "poses"
+"""Where it puts that encoder."""
+CONDITIONS = (*LEARNED, "simulated_large_vlm_always", NEVER_SAW, *REWARDS)
+ZERO_SHOT = {"kneeling": "100%", "lotus": "100%", "standing": "100%", "arms_raised": "100%", "splits": "100%", "hands_on_hips": "64%",
+             "arms_crossed": "0%", "one_leg": "0%"}  # fmt: skip
+"""VLM-RM's success: CLIP of 2.5 billion parameters, zero-shot, 10 million steps, best of four seeds, one rater."""
+
+
+def configured(config: TrainConfig, condition: str) -> TrainConfig:
+    """Return a run's settings under a condition.
+
+    The one place where conditions become settings. Raises: UsageError for a condition that is none, or not of this task.
+    """
+    if condition == NEVER_SAW:
+        return never_saw(config)
+    if condition in LARGE:
+        share = 1.0 if resolve_device(config.device).type == "cuda" else LARGE[condition]
+        config = replace(config, encoder=f"{PREFIX}:{LARGE_MODEL}:{share:g}")
+    if condition in LEARNED:
+        return replace(config, reward="vlm", query_share=QUERY_SHARE)
+    if condition in LARGE:
+        return replace(config, reward="vlm")
+    if condition not in REWARDS:
+        raise usage_error("condition", condition, f"one of {list(CONDITIONS)}", "pick one of these")
+    return replace(config, reward=REWARDS[condition])
+
+
+def never_saw(config: TrainConfig, folder: Path = LEFT_OUT) -> TrainConfig:
+    """Return a run on an encoder that never met its pose, which is described in words that are left.
+
+    Raises: UsageError for a pose that is never left out, and where no encoder is that left it out.
+    """
+    pose = config.task.name.removeprefix("humanoid_")
+    if config.task.name not in NEVER_SEEN:
+        raise usage_error(
+            "task", config.task.name, f"one of {list(NEVER_SEEN)}", f"give --tasks with {NEVER_SAW}"
+        )
+    if pose not in splits.read(folder)[0]:
+        remedy = "python -m experiments.embedded.left_out --only poses"
+        raise usage_error("encoder", folder, f"one that was trained without {pose}", remedy)
+    task = replace(config.task, goal=(described(pose).text,))
+    return replace(config, task=task, reward="vlm", encoder=f"local-dir:{folder}")
+
+
+def seeds_of(task: str) -> tuple[int, ...]:
+    """Return the seeds of a task, fixed before any run."""
+    return tuple(range(5 if task in HARDEST else 3))
+
+
+def horizons_of(task: str) -> tuple[int, int]:
+    """Return the steps that a task's agents are judged on: the humanoid's own, or the task's and twice as many."""
+    if task in HUMANOID:
+        return HORIZONS
+    horizon = get_task(task).horizon
+    assert horizon is not None
+    return horizon, 2 * horizon

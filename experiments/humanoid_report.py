@@ -1,0 +1,135 @@
+"""Table, learning curves and videos of what `experiments.humanoid` has run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments import aggregate, common, curves
+from experiments.humanoid_conditions import (
+    CONDITIONS,
+    LARGE,
+    LARGE_MODEL,
+    LEARNED,
+    NEVER_SAW,
+    OTHER_BODY,
+    TASKS,
+    ZERO_SHOT,
+    horizons_of,
+)
+from experiments.weights import EARLIER, footnote, is_earlier
+from vlmrl.checkpoints import replace_file
+from vlmrl.evaluation import record_video
+from vlmrl.training import load_run
+
+SECTIONS = (
+    "Compositions that training never says",
+    "Poses that the encoder never met, in other words",
+    "VLM-RM's eight poses",
+    "Another body",
+)
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """Return Markdown: what the encoder was never shown, then the eight poses; a line for each task and condition."""
+    parts = []
+    for title in SECTIONS:
+        mine = [row for row in rows if section(row) == title]
+        if mine:
+            parts.append(f"### {title}\n\n{_lines(mine)}")
+    return "\n\n".join(parts) + "\n" + footnote(rows)
+
+
+def section(row: dict[str, Any]) -> str:
+    """Return the title that a row stands under."""
+    if row["condition"] == NEVER_SAW:
+        return SECTIONS[1]
+    if row["task"] in OTHER_BODY:
+        return SECTIONS[3]
+    return SECTIONS[0] if row["composition"] else SECTIONS[2]
+
+
+def _lines(rows: Sequence[dict[str, Any]]) -> str:
+    steps = [f"success, {h} steps" for h in rows[0]["success"]]
+    head = ["goal", "condition (in-domain, caption-supervised)", "seeds", *steps, "steps to success",
+            "env steps", "frames scored", "minutes", "VLM-RM (zero-shot)"]  # fmt: skip
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for task in (t for t in TASKS if any(row["task"] == t for row in rows)):
+        for condition in CONDITIONS:
+            mine = [row for row in rows if (row["task"], row["condition"]) == (task, condition)]
+            if mine:
+                lines.append(_line(task, condition, sorted(mine, key=lambda row: row["seed"])))
+    for condition in CONDITIONS:
+        groups = [[r for r in rows if (r["task"], r["condition"]) == (task, condition)] for task in TASKS]
+        groups = [group for group in groups if group]
+        if len(groups) > 1:
+            shown = [_success([[r["success"][h] for r in g] for g in groups]) for h in rows[0]["success"]]
+            lines.append(
+                "| " + " | ".join([f"all {len(groups)}", condition, "", *shown, "", "", "", "", ""]) + " |"
+            )
+    return "\n".join(lines)
+
+
+def _line(task: str, condition: str, rows: Sequence[dict[str, Any]]) -> str:
+    reached = [row["steps_to_success"] for row in rows]
+    median = (
+        f"{np.median([r for r in reached if r is not None]):,.0f}"
+        if all(r is not None for r in reached)
+        else "not by all"
+    )
+    seconds = [row["large"]["wall_seconds"] if "large" in row else row["wall_seconds"] for row in rows]
+    minutes = np.median(seconds) / 60
+    mark = EARLIER if any(is_earlier(row) for row in rows) else ""
+    shown = [_success([[row["success"][h] for row in rows]]) + mark for h in rows[0]["success"]]
+    zero_shot = (
+        ZERO_SHOT.get(task.removeprefix("humanoid_"), "–") if condition in (*LEARNED, "asked_always") else "–"
+    )
+    counts = [f"{np.median([row[key] for row in rows]):,.0f}" for key in ("env_steps", "frames_scored")]
+    cells = [
+        rows[0]["goal"][0],
+        condition,
+        ", ".join(str(row["seed"]) for row in rows),
+        *shown,
+        median,
+        *counts,
+        f"{minutes:,.1f}" + (f" (with {LARGE_MODEL})" if condition in LARGE else ""),
+        zero_shot,
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _success(groups: Sequence[Sequence[float]]) -> str:
+    """Return the interquartile mean over all values with its 95% interval; one seed has none."""
+    value = aggregate.iqm(np.concatenate([np.asarray(group) for group in groups]))
+    if any(len(group) < 2 for group in groups):
+        return f"{value:.0%}"
+    low, high = aggregate.interval(groups)
+    return f"{value:.0%} [{low:.0%}, {high:.0%}]"
+
+
+def report(results: Path, runs: Path, videos: bool) -> None:
+    """Write the table, the learning curves and, where run folders are there, the median seeds' videos."""
+    rows = common.Book(results).rows
+    claim = (
+        "Interquartile mean over seeds [95% stratified bootstrap interval, which of three seeds reaches from the least to the "
+        "largest]; success: the pose held for half of the steps, 100 episodes."
+    )
+    replace_file(results.with_suffix(".md"), f"{claim}\n\n{table(rows)}".encode())
+    curves.draw(rows, results.with_name(f"{results.stem}_curves.png"))
+    for task, condition in dict.fromkeys((row["task"], row["condition"]) for row in rows) if videos else ():
+        row = aggregate.median_row([r for r in rows if (r["task"], r["condition"]) == (task, condition)])
+        folder = runs / f"{task}-{condition}-{row['seed']}"
+        path = runs / "videos" / f"{task}-{condition}-seed{row['seed']}.mp4"
+        made = folder / "config.json"
+        if made.exists() and not (path.exists() and path.stat().st_mtime > made.stat().st_mtime):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            record_video(
+                load_run(folder),
+                path,
+                horizon=max(horizons_of(task)),
+                caption=f"{condition}, median seed {row['seed']}",
+                overwrite=True,
+            )
