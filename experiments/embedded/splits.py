@@ -65,9 +65,9 @@ def kept(world: str, degrees: np.ndarray, leave_out: Sequence[str] = ()) -> np.n
 
 
 def shares(shares: dict[str, float], worlds: Sequence[str]) -> dict[str, float]:
-    """Return the shares of the given worlds, scaled to the sum of all."""
-    total = sum(shares[world] for world in worlds)
-    return {world: share / total * sum(shares.values()) for world, share in shares.items() if world in worlds}
+    """Return the shares of the given worlds, scaled to the sum of all, cut off after six digits: never more than it."""
+    scale = sum(shares.values()) / sum(shares[world] for world in worlds)
+    return {world: int(share * scale * 1e6) / 1e6 for world, share in shares.items() if world in worlds}
 
 
 def write(folder: Path, leave_out: Sequence[str], without: Sequence[str]) -> None:
