@@ -30,6 +30,7 @@ from experiments.aggregate import mean_interval
 from experiments.common import RESULTS, Book, provenance
 from experiments.weights import SEES, fingerprint, identity
 from vlmrl.runtime import limit_threads, without_display
+from vlmrl.tasks import CLASSIC_ALPHA
 
 CONDITIONS = ("vlm", "constant", "random-encoder", "swapped-goal", "true")
 
@@ -64,7 +65,7 @@ class Setting:
     """Discount, also of the reward normalisation."""
     normalise_reward: bool = True
     """Divide rewards by the running spread of their discounted sums; off for agents that keep old rewards."""
-    alpha: float = 0.5
+    alpha: float = CLASSIC_ALPHA
     """Strength of the goal-baseline projection."""
     num_episodes: int = 100
     """Evaluation episodes."""

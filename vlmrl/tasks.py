@@ -101,6 +101,9 @@ def _check(task: Task) -> None:
 
 HUMANOID_BASELINE = "a humanoid robot"
 
+CLASSIC_ALPHA = 0.25
+"""From 0.5 on, with the embedded encoder, a blank frame and words in disorder earn more than the baseline sentence."""
+
 POSES: dict[str, tuple[str, str]] = {
     "kneeling": ("kneeling", "On its knees, trunk upright."),
     "lotus": ("seated down, meditating in the lotus position", "Seated with crossed legs."),
@@ -208,6 +211,7 @@ _CLASSIC = (
         env_id="vlmrl/CartPole-v0",
         goal=("pole vertically upright on top of the cart",),
         baseline=("pole and cart",),
+        alpha=CLASSIC_ALPHA,
         render_size=(64, 64),
         horizon=200,
         description="Balance a pole on a cart by pushing the cart.",
@@ -217,6 +221,7 @@ _CLASSIC = (
         env_id="vlmrl/MountainCar-v0",
         goal=("a car at the peak of the mountain, next to the yellow flag",),
         baseline=("a car in the mountain",),
+        alpha=CLASSIC_ALPHA,
         render_size=(64, 64),
         horizon=200,
         description="Swing a weak car up a mountain and stay at the flag.",
