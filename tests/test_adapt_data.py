@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from adapt_fakes import small
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from vlmrl import adapt, ranks
@@ -113,10 +113,20 @@ def test_batches_come_in_order_and_errors_come_through() -> None:
     assert torch.get_num_threads() == threads
 
 
-@given(st.integers(2, 300), st.lists(st.floats(0.05, 1.0), min_size=1, max_size=2))
+@example(5, [0.3, 0.3, 0.3, 0.1])
+@given(st.integers(2, 300), st.lists(st.floats(0.05, 1.0), min_size=1, max_size=12))
 def test_counts_add_up_to_the_batch(total: int, weights: list[float]) -> None:
+    total = max(total, len(weights))
     counts = batches.split_counts(total, [w / sum(weights) for w in weights])
     assert sum(counts) == total and min(counts) >= 1
+
+
+def test_counts_of_the_embedded_encoder_stay_as_they_were() -> None:
+    shares = [0.46, 0.09, 0.09, 0.07, 0.07, 0.06, 0.06, 0.05, 0.05]
+    assert batches.split_counts(256, shares) == [118, 23, 23, 18, 18, 15, 15, 13, 13]
+    with pytest.raises(UsageError, match="batch: got 8 for 9 families; expected one at least for each"):
+        batches.split_counts(8, shares)
+    assert batches.split_counts(80, shares) == [37, 7, 7, 6, 6, 5, 5, 4, 3]
 
 
 def test_shares_are_as_wished_and_the_rest_is_even() -> None:
@@ -237,6 +247,8 @@ def test_captions_come_in_every_form(tmp_path: Path, form: str) -> None:
         (tmp_path / "captions.json").write_text(json.dumps({"a.mp4": "a robot"}))
     ((caption,),) = read_captions(tmp_path).values()
     assert caption.text == "a robot"
+    (tmp_path / "a.txt").write_text(" a \t robot \n\n")  # the same caption, beside the video
+    assert read_captions(tmp_path)[tmp_path / "a.mp4"][1].text == "a robot"
     if form != "mapping":
         assert (caption.start, caption.end, caption.truth) == (1.0, 2.5, 0.5)
 
