@@ -86,6 +86,9 @@ def draw_batch(
         said.append((place, truths))
         texts += own
         row += len(shown)
+    if not texts:
+        remedy = "shorten them, or use --long-captions cut"
+        raise usage_error("caption", f"none short enough for {row} frames", "one at least", remedy)
     truth, same = np.zeros((row, len(texts)), np.float32), np.zeros((row, len(texts)), np.float32)
     for place, truths in said:
         truth[place], same[place] = truths, 1.0

@@ -134,7 +134,7 @@ class _Work:
         tokens = Tokens(loaded.tokenizer, int(context), config.long_captions == "cut")
         if families is None:
             families = open_families(config, size, folder.path / CACHE, tokens.check)
-        shares = family_shares(families, dict(config.shares))
+        shares = family_shares([family.name for family in families], dict(config.shares))
         self.maker = BatchMaker(
             families, shares, config.batch, config.captions, config.nothings, config.jumbles, config.seed,
             config.augment, preprocess["mean"], preprocess["std"], tokens, tokens.fits,
