@@ -116,7 +116,6 @@ class _Work:
         for total in (config.batch, config.captions, config.validation_frames):
             split_counts(total, shares)  # first: what follows may take minutes
         loaded = load_start(config.start, config.seed)
-        self.unchecked = _say_unchecked(config, loaded)
         preprocess = loaded.model.visual.preprocess_cfg
         size, interpolation = image_shape(loaded.model)
         context = getattr(loaded.model, "context_length", None) or loaded.tokenizer.context_length
@@ -136,6 +135,7 @@ class _Work:
         self.saved, self.saved_at = 0, 0.0
         """Step, and seconds of training, of the last checkpoint."""
         self.device = device
+        self.unchecked = _say_unchecked(config, loaded)
 
     def go(self, on_progress: Report | None) -> AdaptResult:
         """Train to the end from where the folder stands."""
