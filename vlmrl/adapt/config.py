@@ -117,7 +117,7 @@ class AdaptConfig:
     held_out: float = 0.05
     """Share of the frames that is never trained on."""
     validate_every: int = 500
-    """Steps between validations; each writes a checkpoint."""
+    """Steps between validations; each writes a checkpoint, and so do five minutes without one."""
     validation_frames: int = 512
     """Held-out frames of a validation."""
     log_every: int = 50

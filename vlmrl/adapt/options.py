@@ -80,7 +80,7 @@ class AdaptOptions:
     held_out: float = AdaptConfig.held_out
     """Share of the frames that is never trained on."""
     validate_every: int = AdaptConfig.validate_every
-    """Steps between validations; each writes a checkpoint."""
+    """Steps between validations; each writes a checkpoint, and so do five minutes without one."""
     validation_frames: int = AdaptConfig.validation_frames
     """Held-out frames of a validation."""
     export: Literal["best", "latest"] = AdaptConfig.export
