@@ -22,7 +22,7 @@ ORDER = [
     "making", "samples", "preflight", "loop", "training", "evaluation",
     "adapt.config", "adapt.pairs", "adapt.cache", "adapt.stored", "adapt.worlds", "adapt.captions", "adapt.videos",
     "adapt.families", "adapt.tokens", "adapt.batches", "adapt.loss", "adapt.lora", "adapt.model", "adapt.validation",
-    "adapt.folder", "adapt.training", "adapt.loop", "adapt.options", "adapt",
+    "adapt.folder", "adapt.training", "adapt.progress", "adapt.loop", "adapt.options", "adapt",
     "preferences.protocol", "preferences.asking", "preferences.segments", "preferences.samplers", "preferences.schema", "preferences.rows",
     "preferences.claims", "preferences.store", "preferences.exchange", "preferences.stage", "preferences.oracle",
     "preferences.encoder_labeller", "preferences.routed", "preferences.bradley_terry", "preferences.calibration",
