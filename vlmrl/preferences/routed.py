@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from vlmrl.errors import usage_error
-from vlmrl.preferences.asking import answer_groups
+from vlmrl.preferences.asking import answer_groups, collected
 from vlmrl.preferences.protocol import Answer, Group, Labeller, Pair, Question
 
 
@@ -73,15 +73,7 @@ class RoutedLabeller:
         Raises: what a labeller raises; it then carries, as `answers`, what is known of all pairs, in order: None where
             the first did not answer, or was unsure and the second did not.
         """
-        answers: list[Answer | None] = [None] * len(pairs)
-        try:
-            for group in self.stream(pairs, question):
-                for place, answer in group:
-                    answers[place] = answer
-        except BaseException as error:
-            error.answers = answers  # type: ignore[attr-defined]
-            raise
-        return [answer for answer in answers if answer is not None]
+        return collected(self.stream(pairs, question), len(pairs))
 
     def stream(self, pairs: Sequence[Pair], question: Question) -> Iterator[Group]:
         """Yield what the first labeller is sure of, then what the second says, as it comes."""
