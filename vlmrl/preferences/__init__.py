@@ -19,14 +19,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vlmrl.preferences.encoder_labeller import EncoderLabeller, EncoderLabellerConfig
+    from vlmrl.preferences.configs import EncoderLabellerConfig, PixelPreferenceConfig, PreferenceConfig
+    from vlmrl.preferences.encoder_labeller import EncoderLabeller
     from vlmrl.preferences.exchange import check_store, export_jsonl, import_jsonl, import_store
-    from vlmrl.preferences.learning import (
-        PixelPreferenceConfig,
-        PixelPreferenceReward,
-        PreferenceConfig,
-        PreferenceReward,
-    )
+    from vlmrl.preferences.learning import PixelPreferenceReward, PreferenceReward
     from vlmrl.preferences.oracle import OracleConfig, OracleLabeller
     from vlmrl.preferences.protocol import Answer, Labeller, Pair, Question, Segment, StreamingLabeller
     from vlmrl.preferences.relabelling import EmbeddingRing, relabel
@@ -41,10 +37,10 @@ _HOMES = {
     "StreamingLabeller": "protocol", "PoolConfig": "segments", "SegmentPool": "segments",
     "Disagreement": "samplers", "Entropy": "samplers", "Mixture": "samplers", "Uniform": "samplers",
     "VisualGap": "samplers", "OracleConfig": "oracle", "OracleLabeller": "oracle",
-    "EncoderLabeller": "encoder_labeller", "EncoderLabellerConfig": "encoder_labeller",
+    "EncoderLabeller": "encoder_labeller", "EncoderLabellerConfig": "configs",
     "RoutedConfig": "routed", "RoutedLabeller": "routed", "PreferenceStore": "store", "gather": "stage",
     "check_store": "exchange", "export_jsonl": "exchange", "import_jsonl": "exchange", "import_store": "exchange",
-    "PreferenceConfig": "learning", "PreferenceReward": "learning", "PixelPreferenceConfig": "learning",
+    "PreferenceConfig": "configs", "PreferenceReward": "learning", "PixelPreferenceConfig": "configs",
     "PixelPreferenceReward": "learning", "EmbeddingRing": "relabelling", "relabel": "relabelling",
 }  # fmt: skip
 
