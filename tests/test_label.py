@@ -428,6 +428,23 @@ def test_a_store_is_a_sink(run_with_store):
         assert len(store.answered()) == 4
 
 
+def test_a_person_asked_by_a_store_loses_nothing_and_goes_on(tmp_path):
+    pairs = make_pairs(4)
+    path = tmp_path / "preferences.sqlite"
+
+    def person(*arguments) -> HumanLabeller:
+        return HumanLabeller("ada", open_browser=False, on_ready=later(*arguments), store=path)
+
+    with PreferenceStore(path) as store:
+        store.add_pairs(make_pairs(6))  # others that nobody asks now
+        with pytest.raises(LabellingStopped, match="2 of 4"):
+            store.ask(person({2: "finish"}), pairs, QUESTION)
+        assert sum(a is not None for a in store.find(person(), pairs, QUESTION)) == 2
+        found = store.ask(person({1: "skip"}), pairs, QUESTION)
+        assert (found.asked, found.found) == (2, 2) and [a.label is None for a in found.answers].count(True) == 1
+        assert len(store.answered(abstained=True)) == 4
+
+
 def test_each_pair_is_read_once(monkeypatch):
     sink, read = MemorySink(make_pairs(3), QUESTION), []
     shown = sink.shown

@@ -106,7 +106,7 @@ def test_it_goes_on_where_it_was_stopped_and_asks_nobody_twice(tmp_path: Path, a
     np.testing.assert_array_equal(
         model.predict(obs, deterministic=True)[0], again.predict(obs, deterministic=True)[0]
     )
-    assert float(model.log_ent_coef) == float(again.log_ent_coef)
+    assert model.log_ent_coef.item() == again.log_ent_coef.item()
     more, frames = make(tmp_path)
     with pytest.warns(ResumeWarning):
         learn(more, frames, 192)

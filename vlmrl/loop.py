@@ -88,7 +88,7 @@ class Loop:
                 found, losses = self._update()
                 state.seconds = time.perf_counter() - started
                 if state.step - state.saved >= config.checkpoint_every or state.step >= config.total_steps:
-                    score, state.saved, state.since_saved = _score(state), state.step, []
+                    score, state.saved, state.since_saved = self._score(state), state.step, []
                     last = self._snapshot()
                     self._save(last, score)
                 else:
@@ -99,7 +99,7 @@ class Loop:
                     on_progress(progress)
         except BaseException:
             if last[1]["loop"]["saved"] < last[1]["loop"]["step"] or not last[1]["loop"]["step"]:
-                self._save(last, _score(LoopState(**last[1]["loop"])))
+                self._save(last, self._score(LoopState(**last[1]["loop"])))
             raise
 
     def _update(self) -> tuple[Collected, dict[str, float]]:
@@ -137,6 +137,12 @@ class Loop:
         if hasattr(model, "state_dict"):
             tensors |= {LEARNED + name: array for name, array in model.state_dict().items()}  # type: ignore[union-attr]
         return tensors, {"global_step": self.state.step, "loop": asdict(self.state), "world": values}
+
+    def _score(self, state: LoopState) -> float | None:
+        """Return what `best` goes by: the mean VLM reward lately. None where each refit gives the reward a new scale."""
+        if self.run.config.labeller is not None or not state.since_saved:
+            return None
+        return float(np.mean(state.since_saved[-5:]))
 
     def _save(self, snapshot: Snapshot, score: float | None) -> None:
         """Save; the score that `best` goes by is the mean VLM reward, never success."""
@@ -184,6 +190,3 @@ def _row(progress: Progress, found: Collected, losses: dict[str, float], state: 
         row |= {f"{group}/{name}": value for name, value in values.items()}
     return row
 
-
-def _score(state: LoopState) -> float | None:
-    return float(np.mean(state.since_saved[-5:])) if state.since_saved else None

@@ -67,6 +67,14 @@ class RoutedLabeller:
         }  # fmt: skip
         self.report = RoutedReport(0, 0, 0, 0)
 
+    def carry_on(self, answers: Sequence[Answer]) -> None:
+        """Count earlier answers of this labeller against its budget and the second's, for a run that goes on."""
+        escalated = [answer for answer in answers if "escalated_from" in answer.parameters]
+        self._count(asked=len(answers), escalated=len(escalated))
+        carry_on = getattr(self.second, "carry_on", None)
+        if carry_on is not None:
+            carry_on(escalated)
+
     def answer(self, pairs: Sequence[Pair], question: Question) -> list[Answer]:
         """Return an answer for each pair, in order.
 

@@ -83,6 +83,11 @@ class ChatLabeller:
         spent = self._ledger.spent
         return self._tally.report(spent.calls, spent.tokens, spent.cost)
 
+    def carry_on(self, answers: Sequence[Answer]) -> None:
+        """Count tokens and money of earlier answers against the budget, for a run that goes on; calls count anew."""
+        before = Amount(0, sum(answer.tokens for answer in answers), sum(answer.cost for answer in answers))
+        self._ledger.spent = self._ledger.spent + before
+
     def answer(self, pairs: Sequence[Pair], question: Question) -> list[Answer]:
         """Return an answer for each pair, in order; a pair without a usable reply abstains. One caller at a time.
 
