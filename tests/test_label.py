@@ -441,7 +441,9 @@ def test_a_person_asked_by_a_store_loses_nothing_and_goes_on(tmp_path):
             store.ask(person({2: "finish"}), pairs, QUESTION)
         assert sum(a is not None for a in store.find(person(), pairs, QUESTION)) == 2
         found = store.ask(person({1: "skip"}), pairs, QUESTION)
-        assert (found.asked, found.found) == (2, 2) and [a.label is None for a in found.answers].count(True) == 1
+        assert (found.asked, found.found) == (2, 2) and [a.label is None for a in found.answers].count(
+            True
+        ) == 1
         assert len(store.answered(abstained=True)) == 4
 
 

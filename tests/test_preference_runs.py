@@ -168,12 +168,16 @@ def test_a_chat_model_over_http_teaches_a_run(tmp_path: Path, monkeypatch: pytes
     with ChatServer() as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         monkeypatch.setenv("VLMRL_CHAT_MODEL", "tiny-vlm")
-        with pytest.raises(Stopped, match="budget.calls"):  # 30 pairs in both orders, then the limit
+        with pytest.raises(Stopped, match=r"budget\.calls"):  # 30 pairs in both orders, then the limit
             train(config(tmp_path, labeller="chat", preferences=settings))
         first = len(server.seen)
         row = rows_of(training.resume(tmp_path / "run").path)[-1]
-    assert first <= 70 and len(server.seen) == 2 * row["learned/pairs_asked"] == 120  # calls count anew in each sitting
-    assert row["learned/label_accuracy"] > 0.7 and row["learned/tokens"] == 107 * 120  # its eye for red is not ours
+    assert (
+        first <= 70 and len(server.seen) == 2 * row["learned/pairs_asked"] == 120
+    )  # calls count anew in each sitting
+    assert (
+        row["learned/label_accuracy"] > 0.7 and row["learned/tokens"] == 107 * 120
+    )  # its eye for red is not ours
 
 
 def test_flipped_labels_teach_the_opposite(tmp_path: Path) -> None:

@@ -129,7 +129,9 @@ def test_a_million_steps_take_four_gibibytes_at_most() -> None:
     assert buffer.nbytes == 125_000 * 8 * (2 * 39 * 4 + 4 * 4 + 3 * 4 + 512 * 2)
     pool = MAX_POOL + 8192 * 512 * 4  # frames, and embeddings
     pairs = 2 * 1000 * 300 * 300 * 3  # frames of 1,000 answered pairs at 300 px
-    assert buffer.nbytes + 4 * pool + pairs <= 4 * 2**30  # the pool three times more while a checkpoint is written
+    assert (
+        buffer.nbytes + 4 * pool + pairs <= 4 * 2**30
+    )  # the pool three times more while a checkpoint is written
 
 
 def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
@@ -150,7 +152,11 @@ def test_a_damaged_replay_buffer_is_named(tmp_path: Path) -> None:
     (file,) = (tmp_path / "checkpoints").glob("replay-*/rewards.npy")
     data = file.read_bytes()
     flipped = data[:-1] + bytes([data[-1] ^ 1])
-    for damaged, match in ((flipped, "altered or cut off"), (data[:-9], "a whole file"), (b"", "a whole file")):
+    for damaged, match in (
+        (flipped, "altered or cut off"),
+        (data[:-9], "a whole file"),
+        (b"", "a whole file"),
+    ):
         file.write_bytes(damaged)
         again, same = make(tmp_path)
         with pytest.raises(UsageError, match=match):

@@ -189,4 +189,3 @@ def _row(progress: Progress, found: Collected, losses: dict[str, float], state: 
     for group, values in (("time", found.seconds), ("ppo", losses), ("learned", found.learned)):
         row |= {f"{group}/{name}": value for name, value in values.items()}
     return row
-

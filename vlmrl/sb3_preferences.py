@@ -77,7 +77,9 @@ class FrameRewards:
         config = self.learner.pool.config
         size = config.capacity * config.length * frames[0].nbytes if len(frames) else 0
         if size > MAX_POOL:
-            got = f"{config.capacity} segments, {size >> 20} MiB at {frames.shape[1]}x{frames.shape[2]} pixels"
+            got = (
+                f"{config.capacity} segments, {size >> 20} MiB at {frames.shape[1]}x{frames.shape[2]} pixels"
+            )
             remedy = "lower it, or draw smaller frames"
             raise usage_error("preferences.pool.capacity", got, "256 MiB or less", remedy)
         embeddings = self.reward.encoder.embed_images(frames)
@@ -195,7 +197,9 @@ class PreferenceCallback(BaseCallback):
         folder.mkdir(exist_ok=True)
         clean_up(folder)
         taken = {path.name for path in folder.glob(f"{REPLAY}*")}
-        name = next(n for k in range(len(taken) + 1) if (n := f"{REPLAY}{self.num_timesteps}-{k}") not in taken)
+        name = next(
+            n for k in range(len(taken) + 1) if (n := f"{REPLAY}{self.num_timesteps}-{k}") not in taken
+        )
         record = {"replay": name, **model.replay_buffer.save(folder / name)}
         parts = {"agent": agent_state(model), "learner": self.learner.state_dict()}
         tensors = {f"{prefix}/{key}": value for prefix, part in parts.items() for key, value in part.items()}

@@ -115,4 +115,6 @@ def read_arrays(folder: Path, into: Mapping[str, np.ndarray], checksums: Mapping
             raise usage_error("replay buffer", got, expected, "make the agent as it was made")
         array[: len(rows)] = rows
         if zlib.crc32(array[: len(rows)].data) != checksums.get(name):
-            raise usage_error("replay buffer", f"{file}, altered or cut off", "the file that was saved", remedy)
+            raise usage_error(
+                "replay buffer", f"{file}, altered or cut off", "the file that was saved", remedy
+            )

@@ -9,6 +9,7 @@ draw). Deviations: candidates are drawn without replacement, the entropy is of t
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -83,10 +84,11 @@ class Sampler(PairSampler):
         if count < 0:
             raise usage_error("count", count, "0 or more", "ask for as many pairs as you can label")
         taken: set[Content] = {content(pair) for pair in exclude}
-        excluded = len(taken)
+        # As many to spare as excluded pairs are likely to come up: more candidates would make active samplers greedier.
+        spare = min(len(taken), math.ceil(2 * count * len(taken) / max(len(pool) * (len(pool) - 1) // 2, 1)))
         pairs: list[Pair] = []
         places = np.arange(len(pool))
-        self._extend(pairs, taken, pool, count, self._ranked(pool, places, count + excluded, rng))
+        self._extend(pairs, taken, pool, count, self._ranked(pool, places, count + spare, rng))
         if len(pairs) < count:
             # Too many looked alike: now among segments of which no two do, where every candidate is a new pair.
             places = _different(pool)
