@@ -18,7 +18,7 @@ from __future__ import annotations
 import shutil
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from stable_baselines3.common.buffers import ReplayBuffer
@@ -63,7 +63,7 @@ class FrameRewards:
                 "reward", "one on pixels", "one on embeddings, to relabel without pictures", remedy
             )
         self.learner = learner
-        self.reward: Any = learner.reward
+        self.reward = cast(Any, learner.reward)  # one on embeddings: it has an encoder
         self.dim: int = self.reward.encoder.embedding_dim
         self.frames: np.ndarray | None = None
         self.embeddings = np.zeros((0, self.dim), np.float32)

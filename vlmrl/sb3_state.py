@@ -42,11 +42,11 @@ def agent_state(model: OffPolicyAlgorithm) -> dict[str, np.ndarray]:
 def load_agent_state(model: OffPolicyAlgorithm, state: dict[str, np.ndarray]) -> None:
     """Take over an `agent_state` of a model made with the same arguments.
 
-    Raises: UsageError's kin of stable-baselines3 (ValueError, RuntimeError) for weights of other shapes.
+    Raises: ValueError or RuntimeError, stable-baselines3's own, for weights of other names or shapes.
     """
     for name, value in zip(COUNTERS, state["counters"], strict=True):
         setattr(model, name, int(value))
-    parts = model.get_parameters()
+    parts: dict[str, Any] = dict(model.get_parameters())
     for name, part in parts.items():
         prefix = f"part/{name}/"
         mine = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
