@@ -15,7 +15,7 @@ from vlmrl_envs.soft import GHOST, add_servo, add_slide, add_table, new_spec
 LINKS = 20
 LENGTH = 1.0
 """The rope's length, metres."""
-RADIUS = 0.02
+RADIUS = 0.026
 EDGE = 0.62
 """How far from the table's middle a picker can go, along x and along y, metres."""
 SPEED = 0.5
@@ -31,7 +31,7 @@ def build_spec() -> mujoco.MjSpec:
     spec = new_spec("straighten_rope", TIMESTEP)
     spec.option.gravity = [0, 0, 0]
     spec.option.viscosity = DRAG
-    add_table(spec, (0.9, 0.9, 0.05), (0.82, 0.78, 0.7), top=-RADIUS)
+    add_table(spec, (0.9, 0.9, 0.05), (0.74, 0.68, 0.58), top=-RADIUS)
     link = _picker(spec, "first")
     step = LENGTH / LINKS
     for i in range(LINKS):
@@ -45,7 +45,7 @@ def build_spec() -> mujoco.MjSpec:
     for picker in PICKERS:
         for axis in "xy":
             add_servo(spec, f"{picker}_{axis}", SPEED, gain=20.0, force=6.0)
-    spec.worldbody.add_camera(name="top", pos=[0, 0, 2.0], xyaxes=[1, 0, 0, 0, 1, 0], fovy=40.0)
+    spec.worldbody.add_camera(name="top", pos=[0, 0, 2.0], xyaxes=[1, 0, 0, 0, 1, 0], fovy=38.0)
     return spec
 
 
@@ -54,7 +54,7 @@ def _picker(spec: mujoco.MjSpec, name: str) -> mujoco.MjsBody:
     body = spec.worldbody.add_body(name=name)
     for axis, direction in (("x", (1, 0, 0)), ("y", (0, 1, 0))):
         add_slide(body, f"{name}_{axis}", direction, (-EDGE, EDGE), 0.5)
-    body.add_geom(name=name, type=mujoco.mjtGeom.mjGEOM_SPHERE, size=[0.036, 0, 0], mass=0.1,
+    body.add_geom(name=name, type=mujoco.mjtGeom.mjGEOM_SPHERE, size=[0.042, 0, 0], mass=0.1,
                   rgba=[0.13, 0.13, 0.15, 1], **GHOST)  # fmt: skip
     return body
 
