@@ -13,10 +13,10 @@ import numpy as np
 
 from vlmrl_envs.soft import GHOST, add_servo, add_slide, add_table, new_spec
 
-DROPLETS = 60
-RADII = (0.036, 0.031)
+DROPLETS = 100
+RADII = (0.028, 0.022)
 """Radii of every other droplet, metres."""
-INSIDE, HEIGHT, WALL = 0.42, 0.7, 0.02
+INSIDE, HEIGHT, WALL = 0.44, 0.56, 0.02
 """The container's inner width and height, and its walls' thickness, metres."""
 CIRCLE = 0.5
 """Where the red circle is, metres along x."""
@@ -24,7 +24,7 @@ REACH = 0.72
 """How far the container's middle can go from the table's middle, metres."""
 END = 1.02
 """Where the table ends; nothing falls off it."""
-SPEED = 0.8
+SPEED = 2.0
 """The container's speed at action 1, m/s."""
 TIMESTEP, FRAME_SKIP = 0.005, 8
 WATER, TABLE, CONTAINER = 1, 2, 4
@@ -39,6 +39,8 @@ def radius() -> np.ndarray:
 def build_spec() -> mujoco.MjSpec:
     """Build the table, the container, the droplets, the red circle and the camera."""
     spec = new_spec("pass_water", TIMESTEP)
+    spec.option.solver = mujoco.mjtSolver.mjSOL_CG
+    spec.option.tolerance = 1e-6
     add_table(spec, (1.3, 0.22, 0.09), (0.6, 0.44, 0.3))
     spec.geom("table").contype, spec.geom("table").conaffinity = TABLE, WATER
     spec.geom("table").friction = [0.6, 0.005, 0.0001]
@@ -74,7 +76,7 @@ def _add_container(spec: mujoco.MjSpec) -> None:
                       pos=[side * (half + WALL / 2), 0, WALL + HEIGHT / 2], **solid)  # fmt: skip
     body.add_geom(name="back", type=box, size=[half, 0.005, HEIGHT / 2], pos=[0, depth, WALL + HEIGHT / 2], mass=0.0,
                   rgba=[0.86, 0.93, 0.96, 1], **GHOST)  # fmt: skip
-    add_servo(spec, "container", SPEED, gain=40.0, force=16.0)
+    add_servo(spec, "container", SPEED, gain=120.0, force=100.0)
 
 
 def droplets(qpos: np.ndarray) -> np.ndarray:
