@@ -67,7 +67,10 @@ def facts(points: np.ndarray, side: float) -> dict[str, np.ndarray]:
                     - middle[:, 0] * towards[:, 1] + middle[:, 1] * towards[:, 0]) / size / side  # fmt: skip
     low, straight = ramp(points[..., 2].max(axis=(1, 2)), 0.25, 0.05), ramp(across, 0.75, 0.95)
     row, column = np.triu_indices(points.shape[1], 1)
-    overlap = np.linalg.norm((points[:, row, column] - points[:, column, row])[..., :2], axis=-1).mean(axis=1) / side
+    overlap = (
+        np.linalg.norm((points[:, row, column] - points[:, column, row])[..., :2], axis=-1).mean(axis=1)
+        / side
+    )
     near = ramp(beside, 0.35, 0.1)
     moved = np.linalg.norm((held - opposite)[:, :2], axis=1) / side
     spread = np.linalg.norm(points[..., :2].std(axis=(1, 2)), axis=1) / side

@@ -67,7 +67,9 @@ def build_spec() -> mujoco.MjSpec:
     for name, half, colour in zip(("upper", "lower"), halves, (UPPER, LOWER), strict=True):
         used = sorted({v for triangle in half for v in triangle})
         place = {v: i for i, v in enumerate(used)}
-        _add_flex(spec, name, 2, [names[v] for v in used], [place[v] for t in half for v in t], (*colour, 1.0))
+        _add_flex(
+            spec, name, 2, [names[v] for v in used], [place[v] for t in half for v in t], (*colour, 1.0)
+        )
     for axis in "xyz":
         add_servo(spec, f"p{_index(*HELD)}_{axis}", SPEED, gain=60.0, force=12.0)
     spec.worldbody.add_camera(name="top", pos=[0, 0, 2.2], xyaxes=[1, 0, 0, 0, 1, 0], fovy=36.0)

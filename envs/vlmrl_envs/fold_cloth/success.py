@@ -29,7 +29,9 @@ def apart(points: np.ndarray) -> np.ndarray:
 def margins(points: np.ndarray, flat: np.ndarray) -> list[np.ndarray]:
     """Return how near the mirror images are, how long the fold line is, and how low all lies; flat (G, G, 3)."""
     whole = float(apart(flat[None])[0])
-    line = np.linalg.norm(points[:, 0, 0] - points[:, -1, -1], axis=-1) / np.linalg.norm(flat[0, 0] - flat[-1, -1])
+    line = np.linalg.norm(points[:, 0, 0] - points[:, -1, -1], axis=-1) / np.linalg.norm(
+        flat[0, 0] - flat[-1, -1]
+    )
     return [
         most(apart(points) / whole, APART, 1.0 - APART),
         least(line, LINE, 0.5),

@@ -6,7 +6,7 @@ import numpy as np
 
 from vlmrl_envs.captions import Fact, Grammar, ramp
 
-CARRIED = ("as close to the red circle as possible without causing too many water droplets to spill")
+CARRIED = "as close to the red circle as possible without causing too many water droplets to spill"
 GRAMMAR = Grammar(
     subjects=("the container", "a container", "the container, which holds water,", "a container of water",
               "the container of water", "a container on a table", "the container is"),
@@ -17,7 +17,7 @@ GRAMMAR = Grammar(
         Fact("delivered", (CARRIED, "at the red circle with all of its water", "above the red circle and still full",
                            "full of water at the red circle", "at the red circle without a spilled droplet",
                            "at the red circle with no water spilled"),
-             ("not at the red circle with all of its water",), "goal",
+             ("not at the red circle with all of its water",), "place",
              (f"the container, which holds water, is {CARRIED}", "a full container at the red circle",
               "the container has been brought to the red circle without spilling",
               "a container full of water above the red circle"),

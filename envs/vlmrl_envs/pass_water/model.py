@@ -68,9 +68,17 @@ def _add_container(spec: mujoco.MjSpec) -> None:
     body = spec.worldbody.add_body(name="container")
     add_slide(body, "container", (1, 0, 0), (-REACH, REACH), 1.0)
     half, depth = INSIDE / 2, 0.12
-    solid = {"contype": CONTAINER, "conaffinity": WATER, "condim": 1, "solref": [0.012, 1.0], "rgba": [0.25, 0.27, 0.3, 1]}
+    solid = {
+        "contype": CONTAINER,
+        "conaffinity": WATER,
+        "condim": 1,
+        "solref": [0.012, 1.0],
+        "rgba": [0.25, 0.27, 0.3, 1],
+    }
     box = mujoco.mjtGeom.mjGEOM_BOX
-    body.add_geom(name="base", type=box, size=[half + WALL, depth, WALL / 2], pos=[0, 0, WALL / 2], mass=1.0, **solid)
+    body.add_geom(
+        name="base", type=box, size=[half + WALL, depth, WALL / 2], pos=[0, 0, WALL / 2], mass=1.0, **solid
+    )
     for side, name in ((-1, "left"), (1, "right")):
         body.add_geom(name=name, type=box, size=[WALL / 2, depth, HEIGHT / 2], mass=0.5,
                       pos=[side * (half + WALL / 2), 0, WALL + HEIGHT / 2], **solid)  # fmt: skip

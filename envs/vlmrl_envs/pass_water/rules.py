@@ -84,7 +84,11 @@ class PassWater(SoftWorld):
         if n == 0:
             return np.zeros((0, self.state_size))
         kind, x = rng.random(n), rng.uniform(-model.REACH, model.REACH, n)
-        x = np.where(kind < 0.4, model.CIRCLE + rng.normal(0.0, 0.04, n), np.where(kind < 0.52, rng.uniform(-0.7, -0.5, n), x))
+        x = np.where(
+            kind < 0.4,
+            model.CIRCLE + rng.normal(0.0, 0.04, n),
+            np.where(kind < 0.52, rng.uniform(-0.7, -0.5, n), x),
+        )
         amount, lost = rng.random(n), np.zeros(n, int)
         lost[amount > 0.55] = rng.integers(1, 22, int((amount > 0.55).sum()))
         lost[amount > 0.75] = rng.integers(20, model.DROPLETS - 4, int((amount > 0.75).sum()))

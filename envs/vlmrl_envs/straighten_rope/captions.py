@@ -59,7 +59,9 @@ def facts(points: np.ndarray, length: float) -> dict[str, np.ndarray]:
     centred = points - points.mean(axis=1, keepdims=True)
     reach = np.sqrt((centred**2).sum(axis=2).mean(axis=1)) / (length / np.sqrt(12.0))
     """How far it spreads: 1 for a straight rope."""
-    straight = 0.35 * ramp(apart, 0.1, 1.0) + 0.65 * ramp(_sagging(points, length), 0.3, 0.03) * ramp(apart, 0.7, 0.97)
+    straight = 0.35 * ramp(apart, 0.1, 1.0) + 0.65 * ramp(_sagging(points, length), 0.3, 0.03) * ramp(
+        apart, 0.7, 0.97
+    )
     slant = np.rad2deg(np.arctan2(chord[:, 1], chord[:, 0])) % 180.0
     sided = ramp(apart, 0.25, 0.5) * ramp(reach, 0.35, 0.6)
     return {
@@ -67,7 +69,10 @@ def facts(points: np.ndarray, length: float) -> dict[str, np.ndarray]:
         "arc": even * _between(whole, 0.35, 0.8, 2.0, 2.6) * ramp(apart, 0.5, 0.7),
         "u": even * _between(whole, 2.2, 2.8, 3.9, 4.6),
         "ring": ramp(whole, 4.2, 5.4) * ramp(apart, 0.4, 0.2) * even,
-        "wavy": ramp(total - whole, 0.8, 2.2) * ramp(apart, 0.45, 0.6) * ramp(reach, 0.5, 0.65) * ramp(apart, 0.99, 0.95),
+        "wavy": ramp(total - whole, 0.8, 2.2)
+        * ramp(apart, 0.45, 0.6)
+        * ramp(reach, 0.5, 0.65)
+        * ramp(apart, 0.99, 0.95),
         "crumpled": ramp(reach, 0.75, 0.45) * (1.0 - even * ramp(total, 9.0, 7.0)),
         "apart": ramp(apart, 0.55, 0.85),
         "together": ramp(apart, 0.45, 0.2),

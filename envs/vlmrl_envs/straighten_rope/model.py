@@ -36,12 +36,16 @@ def build_spec() -> mujoco.MjSpec:
     step = LENGTH / LINKS
     for i in range(LINKS):
         link = link.add_body(name=f"link{i}", pos=[step if i else 0, 0, 0])
-        link.add_joint(name=f"bend{i}", type=mujoco.mjtJoint.mjJNT_HINGE, axis=[0, 0, 1], damping=[1e-3, 0, 0])
+        link.add_joint(
+            name=f"bend{i}", type=mujoco.mjtJoint.mjJNT_HINGE, axis=[0, 0, 1], damping=[1e-3, 0, 0]
+        )
         link.add_geom(name=f"link{i}", type=mujoco.mjtGeom.mjGEOM_CAPSULE, fromto=[0, 0, 0, step, 0, 0],
                       size=[RADIUS, 0, 0], mass=0.01, fluid_ellipsoid=1, rgba=[0.08, 0.25, 0.85, 1], **GHOST)  # fmt: skip
     link.add_site(name="tip", pos=[step, 0, 0])
     _picker(spec, "last").add_site(name="last")
-    spec.add_equality(type=mujoco.mjtEq.mjEQ_CONNECT, name1="tip", name2="last", objtype=mujoco.mjtObj.mjOBJ_SITE)
+    spec.add_equality(
+        type=mujoco.mjtEq.mjEQ_CONNECT, name1="tip", name2="last", objtype=mujoco.mjtObj.mjOBJ_SITE
+    )
     for picker in PICKERS:
         for axis in "xy":
             add_servo(spec, f"{picker}_{axis}", SPEED, gain=20.0, force=6.0)

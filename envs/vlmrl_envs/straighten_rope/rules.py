@@ -75,7 +75,9 @@ class StraightenRope(SoftWorld):
         heading = _wandering(rng, n, rng.uniform(0.2, 0.7, n))
         curl = (rng.uniform(0.1, 1.0, n) * rng.choice([-np.pi, np.pi], n))[:, None]
         heading = np.where((kind < 0.2)[:, None], _turn(rng, n) + curl * along, heading)
-        wave = rng.uniform(0.2, 2.2, n)[:, None] * np.sin(np.pi * (along * rng.choice([1.0, 1.5, 2.0], (n, 1)) + rng.random((n, 1))))
+        wave = rng.uniform(0.2, 2.2, n)[:, None] * np.sin(
+            np.pi * (along * rng.choice([1.0, 1.5, 2.0], (n, 1)) + rng.random((n, 1)))
+        )
         heading = np.where(((kind >= 0.2) & (kind < 0.32))[:, None], _turn(rng, n) + wave, heading)
         share = np.where(kind > 0.75, rng.uniform(0.0, 0.12, n), np.where(kind > 0.55, rng.random(n), 1.0))
         middle = heading.mean(axis=1, keepdims=True)
@@ -89,7 +91,9 @@ class StraightenRope(SoftWorld):
         share = np.linspace(0.0, 1.0, n)[:, None]
         heading, places = model.headings(ends), model.points(ends)
         middle = (places.min(axis=1) + places.max(axis=1)) / 2
-        qpos = model.laid(heading[0] + share * (heading[1] - heading[0]), middle[0] + share * (middle[1] - middle[0]))
+        qpos = model.laid(
+            heading[0] + share * (heading[1] - heading[0]), middle[0] + share * (middle[1] - middle[0])
+        )
         return self.join(qpos, np.zeros((n, self.nv)))
 
     def facts(self, qpos: np.ndarray) -> dict[str, np.ndarray]:
