@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import mujoco
 import numpy as np
 from gymnasium import spaces
@@ -46,6 +48,12 @@ class FoldCloth(SoftWorld):
         """Build the table, the cloth and its picker."""
         return model.build_spec()
 
+    def build_model(self) -> mujoco.MjModel:
+        """Compile without the warning that the drawn sheets have no forces of their own."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*has no equality constraints or passive forces.*")
+            return super().build_model()
+
     def observe(self, states: np.ndarray) -> np.ndarray:
         """Return float32 (B, 78)."""
         qpos, qvel = self.split(states)
@@ -75,6 +83,9 @@ class FoldCloth(SoftWorld):
         corner = corner + rng.normal(0.0, 1.0, (n, 2)) * np.where(kind < 0.4, 0.015, 0.1)[:, None]
         anywhere = kind > 0.75
         corner[anywhere] = rng.uniform(-0.6, 0.6, (int(anywhere.sum()), 2))
+        side = kind > 0.85
+        beside = rng.choice([-1.0, 1.0], int(side.sum()))[:, None] * np.abs(OPPOSITE)
+        corner[side] = beside + rng.normal(0.0, 0.03, beside.shape)
         corner[kind > 0.93] = -OPPOSITE
         lift = np.where(rng.random(n) < 0.3, rng.uniform(0.3, 1.0, n), 1.0)
         points = _moved(rng, folds.folded(corner, lift * np.pi), 0.04, 6.0)

@@ -40,7 +40,7 @@ def spilled(rng: np.random.Generator, qpos: np.ndarray, lost: np.ndarray) -> np.
         drops = row[1:].reshape(-1, 2)
         top = np.argsort(drops[:, 1])[len(drops) - count :]
         free = slots[np.abs(slots - row[0]) > model.INSIDE / 2 + model.WALL + SLOT / 2 + 0.005]
-        order = np.concatenate([rng.permutation(len(free)) for _ in range(-(-count // len(free)))])[:count]
+        order = np.concatenate([rng.permutation(len(free)) for _ in range(1 + count // len(free))])[:count]
         layer = np.arange(count) // len(free)
         drops[top, 0] = free[order] + rng.uniform(-0.002, 0.002, count)
         drops[top, 1] = model.RADII[0] + layer * SLOT

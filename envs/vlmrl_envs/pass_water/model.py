@@ -24,7 +24,7 @@ REACH = 0.72
 """How far the container's middle can go from the table's middle, metres."""
 END = 1.02
 """Where the table ends; nothing falls off it."""
-SPEED = 2.0
+SPEED = 2.5
 """The container's speed at action 1, m/s."""
 TIMESTEP, FRAME_SKIP = 0.005, 8
 WATER, TABLE, CONTAINER = 1, 2, 4

@@ -26,7 +26,7 @@ class PassWater(SoftWorld):
     It starts at the left end of the table, 1 to 1.2 m from the circle; at full speed about a tenth of the water spills
     where it stops. Observation (11,): the container's place and its distance to the circle (m), its speed (m/s), the
     share of water inside, the droplets' mean place and speed in the container (m, m/s), and the water's level in five
-    parts of its width (m). Action (1,): the container's velocity, -1..1 (2 m/s). One env step is 40 ms.
+    parts of its width (m). Action (1,): the container's velocity, -1..1 (2.5 m/s). One env step is 40 ms.
     """
 
     name = "PassWater"

@@ -144,6 +144,8 @@ class _Context:
         mjw.kinematics(model, data)
         mjw.com_pos(model, data)
         mjw.camlight(model, data)
+        if model.nflex:
+            mjw.flex(model, data)
         mjw.refit_bvh(model, data, self._context)
         mjw.render(model, data, self._context)
         mjw.get_rgb(self._context, 0, self._pixels)
