@@ -46,7 +46,7 @@ def carry_over(obs: np.ndarray) -> np.ndarray:
 
 def slide_gently(obs: np.ndarray) -> np.ndarray:
     """Slide the container to the circle at 1 m/s at most, slower towards the end."""
-    return np.clip(2.5 * obs[:, 1:2], -0.5, 0.5)
+    return np.clip(2 * obs[:, 1:2], -0.4, 0.4)
 
 
 SOLVERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {

@@ -16,6 +16,7 @@ Folder, in the order data flows through it:
     making.py       the makers that Gymnasium's registration calls
     cartpole/ mountain_car/ humanoid/ ant/ half_cheetah/ hopper/ walker2d/ reacher/ pendulum/    the worlds themselves
     straighten_rope/ fold_cloth/ pass_water/    re-creations of SoftGym's tasks that RL-VLM-F uses
+    metaworld.py    three tasks of Meta-World, if its package is installed; plain envs, no Worlds
 
 This package knows Gymnasium and MuJoCo and nothing of `vlmrl`.
 """
@@ -29,6 +30,10 @@ WORLDS = {
     "StraightenRope-v0": "straighten_rope", "FoldCloth-v0": "fold_cloth", "PassWater-v0": "pass_water",
 }  # fmt: skip
 """World -> its folder; nothing is loaded before one is made."""
+METAWORLD = {
+    "MetaWorldDrawerOpen-v0": "drawer-open", "MetaWorldSoccer-v0": "soccer", "MetaWorldSweepInto-v0": "sweep-into",
+}  # fmt: skip
+"""Env -> its task; they need the package metaworld, see `vlmrl_envs.metaworld`."""
 
 
 def register_envs() -> None:
@@ -47,6 +52,9 @@ def register_envs() -> None:
                 entry_point=f"vlmrl_envs.{folder}:make_single",
                 vector_entry_point=f"vlmrl_envs.{folder}:make_batched",
             )
+    for name, task in METAWORLD.items():
+        if f"vlmrl/{name}" not in registry:
+            register(id=f"vlmrl/{name}", entry_point="vlmrl_envs.metaworld:MetaWorld", kwargs={"task": task})
 
 
 register_envs()

@@ -92,7 +92,7 @@ def _add_particles(spec: mujoco.MjSpec) -> None:
                 bounds = (-EDGE - middle, EDGE - middle) if held else None
                 add_slide(body, f"{name}_{axis}", direction, bounds, AIR if over else GRIP)
             add_slide(body, f"{name}_z", (0, 0, 1), (0.0, CEILING if held else 2.0), AIR)
-            body.add_geom(name=name, type=mujoco.mjtGeom.mjGEOM_SPHERE, size=[RADIUS, 0, 0],
+            body.add_geom(name=name, type=mujoco.mjtGeom.mjGEOM_SPHERE, size=[RADIUS / 2, 0, 0],
                           mass=CORNER_MASS if held else MASS, rgba=[*(UPPER if over else LOWER), 1], **GHOST)  # fmt: skip
     held_body = spec.body(f"p{_index(*HELD)}")
     held_body.add_geom(name="picker", type=mujoco.mjtGeom.mjGEOM_SPHERE, size=[0.035, 0, 0], mass=0.0,

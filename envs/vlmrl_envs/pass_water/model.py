@@ -16,7 +16,7 @@ from vlmrl_envs.soft import GHOST, add_servo, add_slide, add_table, new_spec
 DROPLETS = 100
 RADII = (0.028, 0.022)
 """Radii of every other droplet, metres."""
-INSIDE, HEIGHT, WALL = 0.44, 0.56, 0.02
+INSIDE, HEIGHT, WALL = 0.44, 0.56, 0.03
 """The container's inner width and height, and its walls' thickness, metres."""
 CIRCLE = 0.5
 """Where the red circle is, metres along x."""
@@ -41,15 +41,15 @@ def build_spec() -> mujoco.MjSpec:
     spec = new_spec("pass_water", TIMESTEP)
     spec.option.solver = mujoco.mjtSolver.mjSOL_CG
     spec.option.tolerance = 1e-6
-    add_table(spec, (1.3, 0.22, 0.09), (0.6, 0.44, 0.3))
+    add_table(spec, (1.3, 0.22, 0.12), (0.6, 0.44, 0.3))
     spec.geom("table").contype, spec.geom("table").conaffinity = TABLE, WATER
     spec.geom("table").friction = [0.6, 0.005, 0.0001]
     spec.geom("table").condim = 3
     for side in (-1, 1):
         spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_BOX, size=[0.05, 0.2, 1.0], pos=[side * (END + 0.05), 0, 1.0],
                                 rgba=[0, 0, 0, 0], contype=TABLE, conaffinity=WATER, condim=1)  # fmt: skip
-    spec.worldbody.add_geom(name="circle", type=mujoco.mjtGeom.mjGEOM_CYLINDER, size=[0.085, 0.004, 0],
-                            pos=[CIRCLE, -0.224, -0.09], quat=[0.7071068, 0.7071068, 0, 0], rgba=[0.9, 0.08, 0.08, 1],
+    spec.worldbody.add_geom(name="circle", type=mujoco.mjtGeom.mjGEOM_CYLINDER, size=[0.11, 0.004, 0],
+                            pos=[CIRCLE, -0.224, -0.12], quat=[0.7071068, 0.7071068, 0, 0], rgba=[0.9, 0.08, 0.08, 1],
                             **GHOST)  # fmt: skip
     _add_container(spec)
     for i, size in enumerate(radius()):
@@ -59,7 +59,7 @@ def build_spec() -> mujoco.MjSpec:
         drop.add_geom(name=f"drop{i}", type=mujoco.mjtGeom.mjGEOM_SPHERE, size=[size, 0, 0], mass=0.01, condim=1,
                       friction=[0, 0, 0], solref=[0.012, 1.0], contype=WATER, conaffinity=WATER | TABLE | CONTAINER,
                       rgba=[0.1, 0.35, 0.95, 1])  # fmt: skip
-    spec.worldbody.add_camera(name="front", pos=[0, -3.2, 0.42], xyaxes=[1, 0, 0, 0, 0, 1], fovy=39.0)
+    spec.worldbody.add_camera(name="front", pos=[0, -3.2, 0.36], xyaxes=[1, 0, 0, 0, 0, 1], fovy=38.0)
     return spec
 
 
@@ -83,7 +83,7 @@ def _add_container(spec: mujoco.MjSpec) -> None:
         body.add_geom(name=name, type=box, size=[WALL / 2, depth, HEIGHT / 2], mass=0.5,
                       pos=[side * (half + WALL / 2), 0, WALL + HEIGHT / 2], **solid)  # fmt: skip
     body.add_geom(name="back", type=box, size=[half, 0.005, HEIGHT / 2], pos=[0, depth, WALL + HEIGHT / 2], mass=0.0,
-                  rgba=[0.86, 0.93, 0.96, 1], **GHOST)  # fmt: skip
+                  rgba=[0.72, 0.85, 0.94, 1], **GHOST)  # fmt: skip
     add_servo(spec, "container", SPEED, gain=120.0, force=100.0)
 
 
