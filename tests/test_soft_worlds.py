@@ -170,7 +170,7 @@ def test_straight_is_far_apart_and_near_the_line() -> None:
     along = np.linspace(0, 1, 21)
     line = np.stack([along, 0 * along], axis=1)
     bow = np.stack([along, 0.1 * np.sin(np.pi * along)], axis=1)
-    found = straight.success(np.stack([line, 0.96 * line, 0.94 * line, bow]), 1.0)
+    found = straight.success(np.stack([line, 0.98 * line, 0.96 * line, bow]), 1.0)
     assert found.tolist() == [True, True, False, False]
 
 

@@ -88,7 +88,7 @@ class MetaWorld(gymnasium.Env):
             raise world_error("camera", camera, f"one of {names}", "pick one of these")
         self._show_robot, self._size, self._device = show_robot, render_size, render_device
         self.metadata = {"render_modes": ["rgb_array"], "render_fps": round(1 / self.inner.dt)}
-        space = self.inner.observation_space
+        space = self.inner.sawyer_observation_space  # `observation_space` is still that of the hidden goal
         self.observation_space = spaces.Box(space.low, space.high, space.shape, np.float64)
         self.action_space = spaces.Box(-1.0, 1.0, (4,), np.float32)
         self._renderer: Any = None

@@ -1,7 +1,7 @@
 """When the rope is straight: read off its points, before any caption was written; looks at no reward and no frame.
 
-RL-VLM-F counts the rope as straight when its ends are 0.95 of its length apart, which a flat arc still is; here no point
-may lie further than 0.06 of the length from the line between the ends, besides.
+RL-VLM-F counts the rope as straight when its ends are 0.95 of its length apart, which a flat arc and a wavy line still
+are. Here they are 0.97 apart, and no point lies further than 0.04 of the length from the line between them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 from vlmrl_envs.margins import holds, least, most
 from vlmrl_envs.margins import progress as graded
 
-TAUT, STRAY = 0.95, 0.06
+TAUT, STRAY = 0.97, 0.04
 """The distance of the ends, and of any point from the line between them, as shares of the rope's length."""
 
 
