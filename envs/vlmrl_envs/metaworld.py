@@ -19,8 +19,9 @@ from gymnasium import spaces
 
 from vlmrl_envs.errors import world_error
 
-TASKS = {"drawer-open": "corner3", "soccer": "corner3", "sweep-into": "corner3"}
-"""Task -> the camera it is seen through."""
+TASKS = ("drawer-open", "soccer", "sweep-into")
+EYE, AIM, LENS = np.array([0.32, 0.08, 0.62]), np.array([0.0, 0.74, 0.04]), 46.0
+"""Our own camera, "task": where it is and what it looks at, metres, and its lens, degrees. It looks over the robot's place."""
 WELD = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 5.0])
 """What Meta-World writes into the weld between hand and mocap: anchor, relative pose, torque scale."""
 ROBOT = "base"
@@ -83,9 +84,9 @@ class MetaWorld(gymnasium.Env):
             raise world_error("render_mode", render_mode, "None or 'rgb_array'", "it draws arrays only")
         self.inner, self.horizon, self.render_mode = load(task), horizon, render_mode
         names = [self.inner.model.camera(i).name for i in range(self.inner.model.ncam)]
-        self._camera = camera or TASKS[task]
-        if self._camera not in names:
-            raise world_error("camera", camera, f"one of {names}", "pick one of these")
+        self._camera = camera or "task"
+        if self._camera not in ("task", *names):
+            raise world_error("camera", camera, f"one of {['task', *names]}", "pick one of these")
         self._show_robot, self._size, self._device = show_robot, render_size, render_device
         self.metadata = {"render_modes": ["rgb_array"], "render_fps": round(1 / self.inner.dt)}
         space = self.inner.sawyer_observation_space  # `observation_space` is still that of the hidden goal
@@ -124,8 +125,8 @@ class MetaWorld(gymnasium.Env):
         model, data = self.inner.model, self.inner.data
         if self._renderer is None:
             fields = ("body_pos", "body_quat")
-            drawn = model if self._show_robot else without_robot(model)
-            self._renderer = WarpRenderer(drawn, self._camera, self._size, self._device, 1, fields, batch=1)
+            drawn, camera = to_be_drawn(model, self._camera, self._show_robot)
+            self._renderer = WarpRenderer(drawn, camera, self._size, self._device, 1, fields, batch=1)
         own = {"body_pos": model.body_pos[None], "body_quat": model.body_quat[None]}
         return self._renderer.render(data.qpos[None].copy(), own)[0]
 
@@ -139,14 +140,27 @@ class MetaWorld(gymnasium.Env):
         return np.clip(observation, self.observation_space.low, self.observation_space.high)
 
 
-def without_robot(model: Any) -> Any:
-    """Return a copy of a model whose robot is not drawn: geoms of `ROBOT` and all that it carries have alpha 0."""
+def to_be_drawn(model: Any, camera: str, show_robot: bool) -> tuple[Any, str]:
+    """Return a copy of a model that is only drawn, and the name that `camera` has in it.
+
+    "task" takes the first camera's place. Without the robot, geoms of `ROBOT` and of all that it carries have alpha 0.
+    """
     import copy
 
-    bare, robot = copy.copy(model), {int(model.body(ROBOT).id)}
+    import mujoco
+
+    drawn, robot = copy.copy(model), {int(model.body(ROBOT).id)}
     for body in range(model.nbody):
         if int(model.body_parentid[body]) in robot:
             robot.add(body)
-    bare.geom_rgba[np.isin(model.geom_bodyid, list(robot)), 3] = 0.0
-    bare.geom_matid[np.isin(model.geom_bodyid, list(robot))] = -1
-    return bare
+    if not show_robot:
+        hidden = np.isin(model.geom_bodyid, list(robot))
+        drawn.geom_rgba[hidden, 3], drawn.geom_matid[hidden] = 0.0, -1
+    if camera != "task":
+        return drawn, camera
+    back = (EYE - AIM) / np.linalg.norm(EYE - AIM)
+    right = np.cross([0.0, 0.0, 1.0], back) / np.linalg.norm(np.cross([0.0, 0.0, 1.0], back))
+    frame = np.stack([right, np.cross(back, right), back], axis=1)
+    drawn.cam_pos[0], drawn.cam_fovy[0] = EYE, LENS
+    mujoco.mju_mat2Quat(drawn.cam_quat[0], frame.ravel())
+    return drawn, str(model.camera(0).name)
