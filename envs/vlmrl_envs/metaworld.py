@@ -20,12 +20,12 @@ from gymnasium import spaces
 from vlmrl_envs.errors import world_error
 
 TASKS = ("drawer-open", "soccer", "sweep-into")
-EYE, AIM, LENS = np.array([0.32, 0.08, 0.62]), np.array([0.0, 0.74, 0.04]), 46.0
+EYE, AIM, LENS = np.array([0.32, 0.08, 0.62]), np.array([0.0, 0.79, 0.04]), 38.0
 """Our own camera, "task": where it is and what it looks at, metres, and its lens, degrees. It looks over the robot's place."""
 WELD = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 5.0])
 """What Meta-World writes into the weld between hand and mocap: anchor, relative pose, torque scale."""
-ROBOT = "base"
-"""The body that carries the robot."""
+ROBOT, CUBE = "base", (0.1, 0.75, 0.15, 1.0)
+"""The body that carries the robot, and the colour that sweep-into's cube is drawn in: RL-VLM-F's is green, the package's brown."""
 
 
 def weld_data(eq_data: np.ndarray, welds: np.ndarray) -> None:
@@ -88,6 +88,7 @@ class MetaWorld(gymnasium.Env):
         if self._camera not in ("task", *names):
             raise world_error("camera", camera, f"one of {['task', *names]}", "pick one of these")
         self._show_robot, self._size, self._device = show_robot, render_size, render_device
+        self.task = task
         self.metadata = {"render_modes": ["rgb_array"], "render_fps": round(1 / self.inner.dt)}
         space = self.inner.sawyer_observation_space  # `observation_space` is still that of the hidden goal
         self.observation_space = spaces.Box(space.low, space.high, space.shape, np.float64)
@@ -126,6 +127,9 @@ class MetaWorld(gymnasium.Env):
         if self._renderer is None:
             fields = ("body_pos", "body_quat")
             drawn, camera = to_be_drawn(model, self._camera, self._show_robot)
+            if self.task == "sweep-into":
+                cube = drawn.geom("objGeom").id
+                drawn.geom_rgba[cube], drawn.geom_matid[cube] = CUBE, -1
             self._renderer = WarpRenderer(drawn, camera, self._size, self._device, 1, fields, batch=1)
         own = {"body_pos": model.body_pos[None], "body_quat": model.body_quat[None]}
         return self._renderer.render(data.qpos[None].copy(), own)[0]
@@ -137,7 +141,8 @@ class MetaWorld(gymnasium.Env):
             self._renderer = None
 
     def _seen(self, observation: np.ndarray) -> np.ndarray:
-        return np.clip(observation, self.observation_space.low, self.observation_space.high)
+        space: Any = self.observation_space
+        return np.asarray(np.clip(observation, space.low, space.high))
 
 
 def to_be_drawn(model: Any, camera: str, show_robot: bool) -> tuple[Any, str]:
