@@ -11,7 +11,7 @@ is a plain Gymnasium env, not a World: its episodes move bodies of the model its
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
@@ -67,6 +67,8 @@ class MetaWorld(gymnasium.Env):
     10, 0..1. Episodes end by truncation after `horizon` steps; an episode is a success if it is one at its last step.
     """
 
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 80}
+
     def __init__(
         self,
         task: str,
@@ -89,7 +91,6 @@ class MetaWorld(gymnasium.Env):
             raise world_error("camera", camera, f"one of {['task', *names]}", "pick one of these")
         self._show_robot, self._size, self._device = show_robot, render_size, render_device
         self.task = task
-        self.metadata = {"render_modes": ["rgb_array"], "render_fps": round(1 / self.inner.dt)}
         space = self.inner.sawyer_observation_space  # `observation_space` is still that of the hidden goal
         self.observation_space = spaces.Box(space.low, space.high, space.shape, np.float64)
         self.action_space = spaces.Box(-1.0, 1.0, (4,), np.float32)
