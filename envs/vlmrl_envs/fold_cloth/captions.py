@@ -61,8 +61,8 @@ def facts(points: np.ndarray, side: float) -> dict[str, np.ndarray]:
     middle = (left + right) / 2
     towards = opposite - middle
     size = np.maximum(np.linalg.norm(towards[:, :2], axis=1), 0.05)
+    # where the held corner is along the diagonal: -1 in the flat cloth, 1 on the opposite corner
     share = ((held - middle) * towards)[:, :2].sum(axis=1) / size**2
-    """Where the held corner is along the diagonal: -1 in the flat cloth, 1 on the opposite corner."""
     beside = np.abs(held[:, 0] * towards[:, 1] - held[:, 1] * towards[:, 0]
                     - middle[:, 0] * towards[:, 1] + middle[:, 1] * towards[:, 0]) / size / side  # fmt: skip
     low, straight = ramp(points[..., 2].max(axis=(1, 2)), 0.25, 0.05), ramp(across, 0.75, 0.95)

@@ -24,9 +24,9 @@ def folded(corner: np.ndarray, angle: np.ndarray) -> np.ndarray:
     way = corner - start
     length = np.linalg.norm(way, axis=1)
     towards = way / np.maximum(length, 1e-9)[:, None]
+    # how far each particle lies on the corner's side of the crease
     behind = (start + way / 2 - flat[None, ..., :2].transpose(1, 2, 0, 3)).transpose(2, 0, 1, 3)
     behind = np.maximum(np.einsum("brck,bk->brc", behind, towards), 0.0) * (length > 1e-6)[:, None, None]
-    """How far each particle lies on the corner's side of the crease."""
     along = (1.0 - np.cos(angle))[:, None, None] * behind
     up = np.sin(angle)[:, None, None] * behind
     over = flat[None, ..., :2] + along[..., None] * towards[:, None, None]

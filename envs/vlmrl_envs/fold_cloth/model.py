@@ -12,7 +12,7 @@ from __future__ import annotations
 import mujoco
 import numpy as np
 
-from vlmrl_envs.soft import GHOST, Colour, add_servo, add_slide, add_table, new_spec
+from vlmrl_envs.soft import GHOST, add_servo, add_slide, add_table, new_spec
 
 GRID = 9
 """Particles along a side."""
@@ -118,7 +118,7 @@ def _add_flex(
     dim: int,
     bodies: list[str],
     elements: list[int],
-    colour: tuple[float, ...] | Colour,
+    colour: tuple[float, ...],
 ) -> None:
     """Add a flex over bodies that touches nothing."""
     flex = spec.add_flex(name=name, dim=dim, radius=RADIUS, rgba=list(colour))

@@ -54,11 +54,9 @@ def facts(points: np.ndarray, length: float) -> dict[str, np.ndarray]:
     heading = np.unwrap(np.arctan2(steps[..., 1], steps[..., 0]), axis=1)
     turned = np.diff(heading, axis=1)
     whole, total = np.abs(heading[:, -1] - heading[:, 0]), np.abs(turned).sum(axis=1)
-    even = ramp(whole / np.maximum(total, 1e-9), 0.6, 0.9)
-    """1 where it bends to one side only."""
+    even = ramp(whole / np.maximum(total, 1e-9), 0.6, 0.9)  # 1 where it bends to one side only
     centred = points - points.mean(axis=1, keepdims=True)
-    reach = np.sqrt((centred**2).sum(axis=2).mean(axis=1)) / (length / np.sqrt(12.0))
-    """How far it spreads: 1 for a straight rope."""
+    reach = np.sqrt((centred**2).sum(axis=2).mean(axis=1)) / (length / np.sqrt(12.0))  # 1 for a straight rope
     straight = 0.35 * ramp(apart, 0.1, 1.0) + 0.65 * ramp(_sagging(points, length), 0.3, 0.03) * ramp(
         apart, 0.7, 0.97
     )
