@@ -8,7 +8,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from vlmrl.tasks import TASKS
+from vlmrl.tasks import RECREATIONS, TASKS
 from vlmrl_envs.batched import BatchedWorld
 from vlmrl_envs.fold_cloth import folds
 from vlmrl_envs.fold_cloth import model as cloth
@@ -150,7 +150,7 @@ def test_the_task_says_what_the_grammar_knows(name: str) -> None:
     assert task.goal[0] == fact.scenes[0] and task.baseline[0] in rules.grammar.plain
     assert task.horizon == rules.horizon and task.env_id == f"vlmrl/{rules.name}-v0"
     assert all(len(f.phrases) >= 5 for f in rules.grammar.facts)
-    assert "re-creation" in (type(rules).__doc__ or "").lower()
+    assert "re-creation" in (type(rules).__doc__ or "").lower() and set(RECREATIONS) == set(RULES)
 
 
 def test_the_ropes_points_are_where_the_model_has_them() -> None:

@@ -254,7 +254,9 @@ _SOFT = (
     ),
 )  # fmt: skip
 """RL-VLM-F's goals in our own re-creations of its SoftGym tasks. Source: the sentences it gives CLIP, in lower case and
-without the full stop; the baselines are ours. The shipped encoder was not trained on these worlds' frames and words."""
+without the full stop; the baselines are ours."""
+RECREATIONS = tuple(task.name for task in _SOFT)
+"""Tasks of our re-creations; the shipped encoder was trained on neither their frames nor their words."""
 
 _BODIES = (_body(body, pose) for body, (_, _, _, poses) in BODIES.items() for pose in poses)
 TASKS: dict[str, Task] = {
