@@ -11,7 +11,7 @@ is a plain Gymnasium env, not a World: its episodes move bodies of the model its
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -67,7 +67,7 @@ class MetaWorld(gymnasium.Env):
     10, 0..1. Episodes end by truncation after `horizon` steps; an episode is a success if it is one at its last step.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 80}
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 80}  # noqa: RUF012
 
     def __init__(
         self,
