@@ -4,7 +4,8 @@ A re-creation of SoftGym's diagonal cloth folding as RL-VLM-F uses it: a picker 
 on. Each particle has three slides. A 1-D flex ties neighbours with springs; two 2-D flexes, one for each half beside
 the fold line, are only drawn. The table is a lower limit on the particles' heights, which costs one constraint each;
 the half that is folded over rests a cloth's thickness higher, as if on the other. A drag that is strong on the half that
-lies stands for the table's grip; there is no self-collision.
+lies stands for the table's grip; there is no self-collision. (While pulled, one core makes 670 env steps/s; a 9 x 9 flexcomp
+with edge equalities and contacts, without self-collision either, made 375 of the same length.)
 """
 
 from __future__ import annotations
