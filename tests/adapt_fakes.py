@@ -61,9 +61,29 @@ class SaidSquares(Squares):
         return np.stack([*colours, (states[:, 1] - 0.3) / 0.6], axis=1).astype(np.float64)
 
 
+LONG = "that is large " * 9
+"""More than the 16 tokens that the small models read."""
+
+
+class LongSquares(Squares):
+    """Squares of which one colour is also described at length, and one only so."""
+
+    def describe(self, state: np.ndarray) -> list[Caption]:
+        said = [Caption(f"a square {LONG}", 1.0)]
+        return [super().describe(state), super().describe(state) + said, said][int(state[0])]
+
+
+class LongSaidSquares(SaidSquares):
+    """Squares with a grammar whose last fact is said first at length."""
+
+    grammar = Grammar(
+        ("a square",), ("a square in a picture",), (*SaidSquares.grammar.facts[:3], Fact("large", (LONG,)))
+    )
+
+
 def register() -> None:
-    """Register the worlds test/Squares-v0 and test/SaidSquares-v0."""
-    for cls in (Squares, SaidSquares):
+    """Register the worlds test/Squares-v0, test/SaidSquares-v0, and the same with long captions."""
+    for cls in (Squares, SaidSquares, LongSquares, LongSaidSquares):
         name = f"test/{cls.__name__}-v0"
         if name not in gymnasium.registry:
             gymnasium.register(name, entry_point=cls, vector_entry_point=cls, disable_env_checker=True)

@@ -11,17 +11,19 @@ import numpy as np
 import pytest
 import torch
 from adapt_fakes import small
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from vlmrl import adapt, ranks
-from vlmrl.adapt import WorldSource, batches, validation
-from vlmrl.adapt.cache import FrameWriter
+from vlmrl.adapt import WorldSource, batches, validation, worlds
+from vlmrl.adapt.cache import FrameWriter, cached_store
 from vlmrl.adapt.captions import read_captions
 from vlmrl.adapt.pairs import ArrayStore, Family, Known, family_shares, split_tail
 from vlmrl.adapt.videos import CLIP, open_videos, split_clips
 from vlmrl.errors import UsageError
 from vlmrl.video import read_video
+from vlmrl_envs import held_out
 
 # -- batches ---------------------------------------------------------------------------------------------------------
 
@@ -56,6 +58,20 @@ def test_a_batch_judges_each_family_by_its_own_words() -> None:
     assert batch.same[rows, columns].all() and not batch.same[rows, columns.stop :].any()
     assert not batch.truth[rows, columns.stop :].any()
     assert len(batch.texts) == len(own) + 4  # the second family's half of eight sentences
+
+
+def test_captions_that_are_too_long_are_passed_over() -> None:
+    captions = [{"red": 1.0, "a long story": 1.0}, {"a long story": 1.0}]
+    frames = np.zeros((2, 16, 16, 3), np.uint8)
+    store = ArrayStore("x", frames, Known(captions=captions), np.arange(2), np.arange(0), 16)
+    short = lambda text: "long" not in text  # noqa: E731
+    for seed in range(5):
+        batch = batches.draw_batch([Family("x", (store,))], [1.0], np.random.default_rng(seed), 20, 8, short)
+        assert batch.texts == ["red"] and set(batch.truth[:, 0]) == {0.0, 1.0}
+    with pytest.raises(UsageError, match="caption: got none short enough for 20 frames"):
+        batches.draw_batch(
+            [Family("x", (store,))], [1.0], np.random.default_rng(0), 20, 8, lambda text: False
+        )
 
 
 def test_frames_of_nothing_are_true_of_no_sentence() -> None:
@@ -113,19 +129,28 @@ def test_batches_come_in_order_and_errors_come_through() -> None:
     assert torch.get_num_threads() == threads
 
 
-@given(st.integers(2, 300), st.lists(st.floats(0.05, 1.0), min_size=1, max_size=2))
+@example(5, [0.3, 0.3, 0.3, 0.1])
+@given(st.integers(2, 300), st.lists(st.floats(0.05, 1.0), min_size=1, max_size=12))
 def test_counts_add_up_to_the_batch(total: int, weights: list[float]) -> None:
+    total = max(total, len(weights))
     counts = batches.split_counts(total, [w / sum(weights) for w in weights])
     assert sum(counts) == total and min(counts) >= 1
 
 
+def test_counts_of_the_embedded_encoder_stay_as_they_were() -> None:
+    shares = [0.46, 0.09, 0.09, 0.07, 0.07, 0.06, 0.06, 0.05, 0.05]
+    assert batches.split_counts(256, shares) == [118, 23, 23, 18, 18, 15, 15, 13, 13]
+    with pytest.raises(UsageError, match="batch: got 8 for 9 families; expected one at least for each"):
+        batches.split_counts(8, shares)
+    assert batches.split_counts(80, shares) == [37, 7, 7, 6, 6, 5, 5, 4, 3]
+
+
 def test_shares_are_as_wished_and_the_rest_is_even() -> None:
-    families = [Family(name, ()) for name in "abc"]
-    assert family_shares(families, {"b": 0.5}) == pytest.approx([0.25, 0.5, 0.25])
+    assert family_shares("abc", {"b": 0.5}) == pytest.approx([0.25, 0.5, 0.25])
     with pytest.raises(UsageError, match="shares: got d; expected one of a, b, c"):
-        family_shares(families, {"d": 0.5})
+        family_shares("abc", {"d": 0.5})
     with pytest.raises(UsageError, match="something left for c"):
-        family_shares(families, {"a": 0.5, "b": 0.5})
+        family_shares("abc", {"a": 0.5, "b": 0.5})
 
 
 def test_figures_against_numbers_by_hand() -> None:
@@ -150,8 +175,11 @@ def test_a_full_cache_keeps_every_second_frame(tmp_path_factory, count: int, mos
     frames = np.broadcast_to(np.arange(count, dtype=np.uint8)[:, None, None, None], (count, 8, 8, 3))
     writer = FrameWriter(folder / "x.npy", 8, most)
     for start in range(0, count, chunk):
-        writer.append(frames[start : start + chunk])
+        part = range(start, min(start + chunk, count))
+        writer.append(frames[start : start + chunk], [{"it is number": i} for i in part])
+        assert len(writer.known) == len(writer.rows) <= most  # what is dropped is forgotten
     kept = writer.close()
+    assert [known["it is number"] for known in writer.known] == writer.rows
     assert len(kept) == len(writer.rows) <= most and [p.name for p in folder.iterdir()] == ["x.npy"]
     assert kept[:, 3, 3, 1].tolist() == writer.rows
     stride = int(np.diff(writer.rows)[0]) if len(writer.rows) > 1 else 1
@@ -161,8 +189,58 @@ def test_a_full_cache_keeps_every_second_frame(tmp_path_factory, count: int, mos
 
 def test_frames_of_another_size_are_squashed(tmp_path: Path) -> None:
     writer = FrameWriter(tmp_path / "x.npy", 8, 9)
-    writer.append(np.full((2, 20, 30, 3), 77, np.uint8))
+    writer.append(np.full((2, 20, 30, 3), 77, np.uint8), [{}, {}])
     assert writer.close().shape == (2, 8, 8, 3) and (np.load(tmp_path / "x.npy") == 77).all()
+
+
+def test_frames_are_resized_as_the_model_wants_it(tmp_path: Path) -> None:
+    frames = np.random.default_rng(0).integers(0, 255, (1, 20, 40, 3), dtype=np.uint8)
+    made = {}
+    for name in ("bilinear", "bicubic"):
+        wanted = np.asarray(Image.fromarray(frames[0]).resize((16, 16), Image.Resampling[name.upper()]))
+        writer = FrameWriter(tmp_path / name, 16, 9, name)
+        writer.append(frames, [{}])
+        store = ArrayStore("x", frames, Known(captions=[{}]), np.arange(1), np.arange(1), 16, name)
+        for made[name] in (writer.close(), store.draw(np.random.default_rng(0), 1)[0]):
+            assert np.abs(made[name][0].astype(int) - wanted).max() <= 2
+        assert store.only(np.ones(1, bool)).interpolation == name
+    assert np.abs(made["bilinear"].astype(int) - made["bicubic"]).max() > 10
+
+
+def test_degrees_of_a_cache_come_back_from_disk_as_they_were(tmp_path: Path) -> None:
+    degrees = np.random.default_rng(0).random((10, 3))
+
+    def parts():
+        yield np.zeros((10, 8, 8, 3), np.uint8), degrees
+
+    arguments = (tmp_path / "cache", "x", 8, 6)
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / ".tmp-x.captions.json-1").touch()  # a killed process left it
+    with pytest.warns(UserWarning, match="x.frames.npy: 10 frames are more than 6; one of 2 is kept"):
+        first = cached_store(*arguments, parts, lambda known: split_tail(len(known), 0.2))
+    again = cached_store(
+        *arguments, lambda: pytest.fail("drawn again"), lambda known: split_tail(len(known), 0.2)
+    )
+    for store in (first, again):
+        assert store.known.degrees is not None and store.known.degrees.dtype == np.float32
+        assert np.array_equal(store.known.degrees, degrees[::2].astype(np.float32))
+    names = sorted(path.name for path in (tmp_path / "cache").iterdir())
+    assert names == ["x.degrees.npy", "x.frames.npy"]
+
+
+# -- worlds ----------------------------------------------------------------------------------------------------------
+
+
+def test_states_that_show_what_a_grammar_holds_out_are_never_drawn() -> None:
+    world = worlds.WorldFrames(WorldSource("vlmrl/Humanoid-v0"), 16)
+    any_states = world.world.sample_states(np.random.default_rng(0), 200)
+    states = world.states(np.random.default_rng(0), 200)
+    assert states.shape == any_states.shape
+    for drawn, seen in ((any_states, False), (states, True)):
+        assert held_out.training_states(world.grammar, world._degrees(drawn)).all() == seen
+    world._degrees = lambda states: np.ones((len(states), len(world.grammar.facts)))
+    with pytest.raises(UsageError, match="world: got humanoid, whose states nearly all show"):
+        world.states(np.random.default_rng(0), 2)
 
 
 # -- videos ----------------------------------------------------------------------------------------------------------
@@ -237,6 +315,8 @@ def test_captions_come_in_every_form(tmp_path: Path, form: str) -> None:
         (tmp_path / "captions.json").write_text(json.dumps({"a.mp4": "a robot"}))
     ((caption,),) = read_captions(tmp_path).values()
     assert caption.text == "a robot"
+    (tmp_path / "a.txt").write_text(" a \t robot \n\n")  # the same caption, beside the video
+    assert read_captions(tmp_path)[tmp_path / "a.mp4"][1].text == "a robot"
     if form != "mapping":
         assert (caption.start, caption.end, caption.truth) == (1.0, 2.5, 0.5)
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import adapt_fakes as fakes
+import gymnasium
 import numpy as np
 import pytest
 from adapt_fakes import small
@@ -95,6 +96,65 @@ def test_a_text_over_the_context_length_is_named_with_its_tokens(tmp_path: Path)
 
     tokens = Tokens(open_clip.SimpleTokenizer(context_length=16), 16, cut=True)
     assert tokens.fits("a robot " * 20) and tokens(["a robot " * 20]).shape == (1, 16)
+
+
+def test_a_long_caption_of_a_world_is_refused_at_once_or_passed_over(tmp_path: Path) -> None:
+    fakes.register()
+    config = small(tmp_path, "LongSquares")
+    with pytest.raises(
+        UsageError, match=r"caption: got 'a square that is large .* expected at most 16 tokens"
+    ):
+        adapt.run(config)
+    assert not config.out.exists()
+    anew = small(tmp_path, sources=(WorldSource("test/LongSquares-v0", frames=0),))
+    assert adapt.run(anew).step == 4
+
+
+def test_a_long_phrase_of_a_grammar_is_never_said(tmp_path: Path) -> None:
+    fakes.register()
+    found = adapt.run(small(tmp_path, "LongSaidSquares")).validation
+    assert "spearman/test_longsaidsquares_v0" in found
+
+
+class Drawn(gymnasium.Env):
+    """A plain env that knows its states, and nothing else of the World protocol."""
+
+    metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012
+    observation_space = action_space = gymnasium.spaces.Discrete(2)
+    sample_states, render_states = fakes.Squares.sample_states, fakes.Squares.render_states
+    describe = fakes.Squares.describe
+
+
+class Mute(Drawn):
+    describe = render_states = None  # type: ignore[assignment]
+
+
+def test_a_world_needs_the_methods_that_are_used_and_no_other(tmp_path: Path) -> None:
+    for cls in (Drawn, Mute):
+        if f"test/{cls.__name__}-v0" not in gymnasium.registry:
+            gymnasium.register(f"test/{cls.__name__}-v0", entry_point=cls)
+    assert adapt.run(small(tmp_path, "Drawn")).step == 4
+    message = (
+        "world: got test/Mute-v0 without describe, render_states; expected an env with sample_states, describe, "
+        r"render_states; give it sample_states\(rng, n\), describe\(state\) and render_states"
+    )
+    with pytest.raises(UsageError, match=message):
+        adapt.run(small(tmp_path, "Mute", out=tmp_path / "mute"))
+
+
+def test_what_is_wrong_at_first_sight_is_said_before_frames_are_drawn(tmp_path: Path, monkeypatch) -> None:
+    fakes.register()
+    monkeypatch.setattr("vlmrl.adapt.worlds.WorldFrames.parts", lambda *_: pytest.fail("drawn"))
+    world = small(tmp_path).sources[0]
+    for changes, message in (
+        ({"shares": (("squares", 0.5),)}, "shares: got squares; expected one of test_squares_v0"),
+        ({"sources": (world, VideoSource(tmp_path / "nowhere"))}, "videos: got .* a folder that exists"),
+        ({"sources": (world, fakes.videos(tmp_path), WorldSource("vlmrl/CartPole-v0")), "batch": 2},
+         "batch: got 2 for 3 families"),
+    ):  # fmt: skip
+        with pytest.raises(UsageError, match=message):
+            adapt.run(small(tmp_path, **changes))
+        assert not (tmp_path / "out").exists()
 
 
 WRONG = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import adapt_fakes as fakes
@@ -13,7 +14,9 @@ from adapt_fakes import small
 
 from vlmrl import adapt
 from vlmrl.adapt import batches, lora, loss, model
-from vlmrl.adapt.config import LabelConfig
+from vlmrl.adapt.config import AdaptConfig, LabelConfig
+from vlmrl.adapt.progress import AdaptProgress, adapt_line, share_done
+from vlmrl.adapt.training import learning_rate
 from vlmrl.encoders.sources import build_scratch
 
 
@@ -88,6 +91,18 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole(tmp_path: Path, kind: st
     assert found[0][1].keys() == found[1][1].keys()
     for name, gradient in found[0][1].items():
         assert torch.allclose(gradient, found[1][1][name], atol=1e-6, rtol=1e-4), name
+
+
+def test_dropout_is_the_same_in_both_passes_over_the_sentences(tmp_path: Path, monkeypatch) -> None:
+    loaded, found = tiny(tmp_path, "vit"), []
+    loaded.model.train()
+    loaded.model.ln_final = torch.nn.Sequential(loaded.model.ln_final, torch.nn.Dropout(0.5))
+    real = model.encode_words
+    monkeypatch.setattr(model, "encode_words", lambda *args: found.append(real(*args)) or found[-1])
+    model.backward(loaded.model, inputs_for(loaded), LabelConfig(), 2, None)
+    first, second, first_again, second_again = found
+    assert torch.equal(first, first_again) and torch.equal(second, second_again)
+    assert not torch.equal(first, real(loaded.model, inputs_for(loaded).tokens[:2]))  # it does drop some
 
 
 def test_text_cut_to_its_length_is_open_clips_own_embedding(tmp_path: Path) -> None:
@@ -190,3 +205,36 @@ def test_low_rank_training_moves_factors_only_and_writes_small_checkpoints(tmp_p
     moved = {k for k in before if not np.allclose(before[k].numpy(), after[k])}
     assert "token_embedding.weight" not in moved and any("in_proj_weight" in k for k in moved)
     assert not any("parametrizations" in key for key in after)
+
+
+# -- the schedule ----------------------------------------------------------------------------------------------------
+
+
+def test_the_rate_of_a_run_by_steps_and_of_a_fast_one_by_the_clock_is_as_it_always_was(
+    tmp_path: Path,
+) -> None:
+    def before(config: AdaptConfig, step: int, progress: float) -> float:
+        rise = min(1.0, (step + 1) / max(1, min(config.warmup, config.steps // 5)))
+        return config.learning_rate() * rise * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
+
+    for steps, warmup in ((3, 300), (7, 300), (100, 2), (1000, 300), (20_000, 300)):
+        config = AdaptConfig(tmp_path, (), steps=steps, warmup=warmup)
+        for step in range(0, steps, max(1, steps // 500)):
+            progress = step / steps
+            assert learning_rate(config, step, progress) == before(config, step, progress)
+    config = AdaptConfig(tmp_path, (), steps=20_000, warmup=300, minutes=92)
+    for step in range(0, 15_000, 7):  # of 0.35 s each
+        progress = max(step / 20_000, step * 0.35 / 60 / 92)
+        assert learning_rate(config, step, progress) == before(config, step, progress)
+
+
+def test_warm_up_takes_at_most_a_fifth_of_the_time(tmp_path: Path) -> None:
+    config = AdaptConfig(tmp_path, (), steps=20_000, lr=0.1, minutes=10)
+    assert learning_rate(config, 0, 0.0) == pytest.approx(0.1 / 300)
+    assert learning_rate(config, 10, 0.1) == pytest.approx(0.05, rel=0.03)
+    assert learning_rate(config, 20, 0.2) == pytest.approx(
+        0.1 * (0.02 + 0.49 * (1 + math.cos(0.2 * math.pi)))
+    )
+    assert learning_rate(config, 100, 1.0) == pytest.approx(0.002)
+    shown = AdaptProgress(100, 20_000, share_done(config, 100, 300.0), 0.1, 1.0, 300.0, {})
+    assert adapt_line(shown).startswith(" 50%  step 100/20,000")

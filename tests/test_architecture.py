@@ -19,11 +19,8 @@ ORDER = [
     "horizon", "wrappers", "vector", "sb3",
     "agents.config", "agents.buffer", "agents.gae", "agents.networks", "agents.normalise", "agents.update", "agents.ppo",
     "agents", "rollout", "checkpoints", "runs", "progress", "overlay", "video", "plots", "page", "report",
-    "making", "samples", "preflight", "loop", "training", "evaluation",
-    "adapt.config", "adapt.pairs", "adapt.cache", "adapt.stored", "adapt.worlds", "adapt.captions", "adapt.videos",
-    "adapt.families", "adapt.tokens", "adapt.batches", "adapt.loss", "adapt.lora", "adapt.model", "adapt.validation",
-    "adapt.folder", "adapt.training", "adapt.loop", "adapt.options", "adapt",
-    "preferences.protocol", "preferences.asking", "preferences.segments", "preferences.samplers", "preferences.schema", "preferences.rows",
+    "preferences.formulas", "preferences.configs", "preferences.protocol", "preferences.asking", "preferences.embedding",
+    "preferences.segments", "preferences.samplers", "preferences.schema", "preferences.rows",
     "preferences.claims", "preferences.store", "preferences.exchange", "preferences.stage", "preferences.oracle",
     "preferences.encoder_labeller", "preferences.routed", "preferences.bradley_terry", "preferences.calibration",
     "preferences.networks", "preferences.labelled", "preferences.fitting", "preferences.weights", "preferences.learned",
@@ -32,9 +29,14 @@ ORDER = [
     "preferences.chat.budget", "preferences.chat.images", "preferences.chat.prompts", "preferences.chat.answers",
     "preferences.chat.tally", "preferences.chat.status", "preferences.chat.client", "preferences.chat.labeller",
     "preferences.chat.injection", "preferences.chat",
-    "preferences.human.sink", "preferences.human.folder", "preferences.human.session", "preferences.human.clips",
-    "preferences.human.page", "preferences.human.server", "preferences.human.label", "preferences.human",
+    "preferences.human.sink", "preferences.human.store_sink", "preferences.human.folder", "preferences.human.session",
+    "preferences.human.clips", "preferences.human.page", "preferences.human.server", "preferences.human.label",
+    "preferences.human", "preferences.online_config", "preferences.answers", "preferences.account", "preferences.online",
     "preferences",
+    "making", "samples", "preflight", "train_config", "preferring", "sb3_state", "sb3_preferences", "loop", "training", "evaluation",
+    "adapt.config", "adapt.pairs", "adapt.cache", "adapt.stored", "adapt.worlds", "adapt.captions", "adapt.videos",
+    "adapt.families", "adapt.tokens", "adapt.batches", "adapt.loss", "adapt.lora", "adapt.model", "adapt.validation",
+    "adapt.folder", "adapt.training", "adapt.progress", "adapt.loop", "adapt.options", "adapt",
     "doctor", "task_options", "commands.outcome", "commands.before", "commands.train", "commands.after", "commands.adapt", "commands",
     "cli", "__main__",
 ]  # fmt: skip
@@ -43,7 +45,7 @@ DOORS = {
     "open_clip": {"encoders.clip", "encoders.sources", "encoders.hub", "encoders.speed", "doctor"},
     "imageio": {"video", "doctor"},
     "imageio_ffmpeg": {"video", "doctor"},
-    "stable_baselines3": {"sb3"},
+    "stable_baselines3": {"sb3", "sb3_preferences"},
     "jax": {"agents.gae", "agents.networks", "agents.normalise", "agents.update", "agents.ppo", "doctor"},
     "optax": {"agents.update"},
     "sqlite3": {"preferences.schema", "preferences.store", "preferences.exchange"},
@@ -54,7 +56,7 @@ DOORS = {
 
 PREFERENCES_WITH_TORCH = {
     "preferences.encoder_labeller", "preferences.bradley_terry", "preferences.networks", "preferences.fitting",
-    "preferences.learned", "preferences.learning", "preferences.relabelling",
+    "preferences.learned", "preferences.learning", "preferences.relabelling", "preferences.online",
 }  # fmt: skip
 """Asking, keeping and drawing pairs must not need torch."""
 

@@ -28,6 +28,7 @@ from vlmrl.preferences.chat import (
     measure_injection,
 )
 from vlmrl.preferences.protocol import Labeller, Pair, Question, Segment
+from vlmrl.preferences.store import PreferenceStore
 
 QUESTION = Question("to make the square red")
 CANARY = "sk-canary-0123456789abcdef"
@@ -179,9 +180,23 @@ def test_answers_are_handed_on_as_they_come():
     with ChatServer(lambda number, *_: "404 gone" if number >= 6 else "") as server:
         taken = []
         with pytest.raises(ChatSettingError):
-            for place, answer in make(server, workers=1).stream(pairs, QUESTION):
-                taken.append((place, answer.label))
+            for group in make(server, workers=1).stream(pairs, QUESTION):
+                taken += [(place, answer.label) for place, answer in group]
     assert taken == [(i, truth(pair)) for i, pair in enumerate(pairs[:3])]
+
+
+def test_each_paid_answer_is_in_the_store_at_once(tmp_path):
+    pairs = make_pairs(5)
+    with PreferenceStore(tmp_path / "preferences.sqlite") as store:
+        with ChatServer(lambda number, *_: "404 gone" if number >= 6 else "") as server:
+            with pytest.raises(ChatSettingError):
+                store.ask(make(server, workers=1), pairs, QUESTION)
+            kept = store.find(make(server), pairs, QUESTION)
+        assert [a and a.label for a in kept] == [*map(truth, pairs[:3]), None, None]
+        with ChatServer() as server:
+            found = store.ask(make(server), pairs, QUESTION)
+            assert (found.asked, found.found, len(server.seen)) == (2, 3, 4)
+        assert [a.label for a in found.answers] == [truth(pair) for pair in pairs]
 
 
 # Faults ---------------------------------------------------------------------------------------------------

@@ -138,9 +138,9 @@ def test_a_soft_label_never_contradicts_the_answer():
     ],
 )  # fmt: skip
 def test_both_orders(first, turned, label):
-    found, _ = combine(Choice("a", first, "unsure"), Choice("b", turned, "unsure"))
+    found = combine(Choice("a", first, "unsure"), Choice("b", turned, "unsure")).label
     assert found == label if label is None else found == pytest.approx(label)
-    assert combine(Choice("a", first, "unsure"), None)[0] == first
+    assert combine(Choice("a", first, "unsure"), None).label == first
 
 
 # Waits ----------------------------------------------------------------------------------------------------

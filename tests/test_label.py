@@ -24,6 +24,7 @@ from vlmrl.preferences.human import (
     HumanLabeller,
     LabellingStopped,
     MemorySink,
+    StoreSink,
     label_run,
     write_pairs,
 )
@@ -32,7 +33,10 @@ from vlmrl.preferences.human.clips import filmstrip
 from vlmrl.preferences.human.server import LabelServer
 from vlmrl.preferences.human.session import LEASE, LabelSession, agreement, is_turned
 from vlmrl.preferences.human.sink import Given
-from vlmrl.preferences.protocol import Answer, Labeller, Pair, Question, Segment
+from vlmrl.preferences.protocol import Answer, Labeller, Pair, Question, Segment, task_question
+from vlmrl.preferences.store import PREDICTIONS, STORE, PreferenceStore
+from vlmrl.runs import RunFolder
+from vlmrl.tasks import get_task
 
 QUESTION = Question("to open the drawer", "a drawer")
 
@@ -366,6 +370,107 @@ def test_a_run_is_labelled_and_resumed(folder, capsys, monkeypatch):
 def test_no_pairs_is_said_in_one_line(tmp_path, capsys):
     assert main(["label", str(tmp_path)]) == 2
     assert capsys.readouterr().err.startswith("vlmrl: error: run: got ")
+
+
+@pytest.fixture
+def run_with_store(tmp_path):
+    run = RunFolder.create(tmp_path / "run", {"task": get_task("cartpole")}).path
+    with PreferenceStore(run / STORE) as store:
+        store.add_pairs(make_pairs(4))
+        keys = [pair.key for pair in make_pairs(4)]
+        store.record(EveryFirst(), make_pairs(2), task_question(get_task("cartpole")), [Answer(1.0, "x")] * 2)
+    (run / PREDICTIONS).write_text(
+        json.dumps({keys[0]: 0.9 if not is_turned(keys[0]) else 0.1, keys[1]: 0.5})
+    )
+    return run
+
+
+class EveryFirst:
+    """Another labeller, whose answers a person's leave alone."""
+
+    name, model, parameters = "first", "", {}
+
+
+def test_a_person_answers_the_pairs_of_a_runs_store_and_resumes(run_with_store, capsys, monkeypatch):
+    totals = label_run(run_with_store, person="ada", on_ready=later({1: "tie", 2: "skip", 3: "finish"}))
+    assert [totals[k] for k in ("answered", "ties", "skipped", "pending")] == [3, 1, 1, 1]
+    assert totals["agreement_with_model"] == 1.0
+    monkeypatch.setattr("vlmrl.commands.after.say", lambda text: later({})(text.removeprefix("answer at ")))
+    assert main(["label", str(run_with_store), "--person", "ada", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["answered"], result["pending"], result["answered_now"]) == (4, 0, 1)
+    question = task_question(get_task("cartpole"))
+    with PreferenceStore(run_with_store / STORE) as store:
+        found = store.find(HumanLabeller("ada"), make_pairs(4), question)
+        left = [float(not is_turned(pair.key)) for pair in make_pairs(4)]
+        assert [a.label for a in found] == [left[0], 0.5, None, left[3]] and found[0].model == "ada"
+        assert store.pending(HumanLabeller("bob"), question) == [pair.key for pair in make_pairs(4)]
+        assert [a.label for a in store.find(EveryFirst(), make_pairs(2), question)] == [1.0, 1.0]
+
+
+def test_a_store_is_a_sink(run_with_store):
+    pairs, question = make_pairs(4), task_question(get_task("cartpole"))
+    with PreferenceStore(run_with_store / STORE) as store:
+        sink = StoreSink(store, HumanLabeller("ada"), question)
+        assert sink.pending() == [pair.key for pair in pairs] and sink.given() == []
+        assert sink.shown(pairs[1].key).pair.key == pairs[1].key
+        with pytest.raises(KeyError):
+            sink.shown("nothing")
+        assert sink.put(pairs[0].key, Answer(None, "human")) and not sink.put(
+            pairs[0].key, Answer(1.0, "human")
+        )
+        assert sink.put(pairs[2].key, Answer(0.0, "human")) and not sink.put("nothing", Answer(1.0, "human"))
+        assert sink.given() == [Given(pairs[0].key, None), Given(pairs[2].key, 0.0)]
+        assert sink.take_back(pairs[0].key) and not sink.take_back(pairs[0].key)
+        assert sink.pending() == [pairs[i].key for i in (0, 1, 3)]
+        assert sink.put(pairs[0].key, Answer(1.0, "human", seconds=2.5))
+        assert [g.key for g in sink.given()] == [pairs[2].key, pairs[0].key]
+        assert len(store.answered()) == 4
+
+
+def test_a_person_asked_by_a_store_loses_nothing_and_goes_on(tmp_path):
+    pairs = make_pairs(4)
+    path = tmp_path / "preferences.sqlite"
+
+    def person(*arguments) -> HumanLabeller:
+        return HumanLabeller("ada", open_browser=False, on_ready=later(*arguments), store=path)
+
+    with PreferenceStore(path) as store:
+        store.add_pairs(make_pairs(6))  # others that nobody asks now
+        with pytest.raises(LabellingStopped, match="2 of 4"):
+            store.ask(person({2: "finish"}), pairs, QUESTION)
+        assert sum(a is not None for a in store.find(person(), pairs, QUESTION)) == 2
+        found = store.ask(person({1: "skip"}), pairs, QUESTION)
+        assert (found.asked, found.found) == (2, 2) and [a.label is None for a in found.answers].count(
+            True
+        ) == 1
+        assert len(store.answered(abstained=True)) == 4
+
+
+def test_each_pair_is_read_once(monkeypatch):
+    sink, read = MemorySink(make_pairs(3), QUESTION), []
+    shown = sink.shown
+    monkeypatch.setattr(sink, "shown", lambda key: read.append(key) or shown(key))
+    with LabelServer(LabelSession(sink)) as server:
+        for _ in range(3):
+            state = server.state("t")
+            server.state("t")
+            server.session.answer("t", state["pair"]["key"], "tie")
+    assert read == [pair.key for pair in make_pairs(3)]
+
+
+def test_appending_reads_the_end_of_a_file_only(tmp_path, monkeypatch):
+    file, sizes = tmp_path / "rows.jsonl", []
+    read = os.read
+    monkeypatch.setattr(folder_module.os, "read", lambda d, n: sizes.append(n) or read(d, n))
+    for key in ("a" * 10_000, "b", "c" * 5_000):
+        folder_module._append(file, {"key": key})
+    with file.open("ab") as cut:
+        cut.write(b"x" * 9_000)
+    folder_module._append(file, {"key": "d"})
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [row["key"][0] for row in rows] == ["a", "b", "c", "d"] and max(sizes) <= folder_module.TAIL
+    assert sum(sizes) <= 5 * folder_module.TAIL
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no SIGINT for another process there")

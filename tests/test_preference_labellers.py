@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from preference_fakes import QUESTION, BudgetSpent, CountingLabeller, pair, segment, some_pairs
 
 from vlmrl.errors import UsageError
+from vlmrl.preferences.chat import BudgetConfig, ChatConfig, ChatLabeller
+from vlmrl.preferences.chat import BudgetSpent as BudgetSpent_
 from vlmrl.preferences.encoder_labeller import (
     EncoderLabeller,
     EncoderLabellerConfig,
@@ -23,7 +25,7 @@ from vlmrl.preferences.encoder_labeller import (
 from vlmrl.preferences.oracle import OracleConfig, OracleLabeller
 from vlmrl.preferences.protocol import Answer, Labeller, Pair, Question, Segment
 from vlmrl.preferences.routed import RoutedConfig, RoutedLabeller
-from vlmrl.preferences.samplers import Uniform
+from vlmrl.preferences.samplers import Uniform, VisualGap
 from vlmrl.preferences.segments import PoolConfig, SegmentPool
 from vlmrl.preferences.stage import gather
 from vlmrl.preferences.store import PreferenceStore
@@ -258,6 +260,26 @@ def test_the_budget_goes_to_the_least_sure_and_is_never_exceeded():
             RoutedConfig(**values)
 
 
+def test_a_run_that_goes_on_has_the_rest_of_its_budgets_left():
+    def routed() -> RoutedLabeller:
+        return RoutedLabeller(Says("cheap", CHEAP), Says("better", BETTER), RoutedConfig(budget=2))
+
+    first, second = routed(), routed()
+    answers = first.answer(SIX[:4], QUESTION)
+    second.carry_on(answers)
+    assert (second.report.asked, second.report.escalated) == (4, first.report.escalated)
+    second.answer(SIX[4:], QUESTION)
+    assert second.report.escalated == 2
+    whole = routed()
+    whole.answer(SIX[:4], QUESTION)
+    whole.answer(SIX[4:], QUESTION)
+    assert whole.report.escalated == second.report.escalated
+    chat = ChatLabeller(ChatConfig("http://127.0.0.1:9/v1", "m", budget=BudgetConfig(tokens=100)), environ={})
+    chat.carry_on([Answer(1.0, "chat", tokens=60), Answer(None, "chat", tokens=40)])
+    with pytest.raises(BudgetSpent_, match="100 of 100 spent"):
+        chat.answer([pair(1, 2, side=32)], QUESTION)
+
+
 def test_when_the_better_one_stops_what_was_answered_is_carried_on(tmp_path: Path):
     class Poor(Says):
         def answer(self, pairs, question):
@@ -333,6 +355,8 @@ def test_a_stage_ends_at_its_limit_or_with_its_pool(tmp_path: Path):
         assert (small.labels, len(small.answered)) == (0, 3)
         with pytest.raises(UsageError, match="different"):
             gather(reds_pool(1), Uniform(), store, Mute(), QUESTION, 2, rng)
+        with pytest.raises(UsageError, match="segments without embeddings"):  # and not an empty stage
+            gather(reds_pool(9), VisualGap(), store, Mute(), QUESTION, 2, rng, exclude=some_pairs(1))
         with pytest.raises(UsageError, match="stage: got"):
             gather(reds_pool(3), Uniform(), store, Mute(), QUESTION, 5, rng, max_pairs=4)
 

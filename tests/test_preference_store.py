@@ -172,6 +172,20 @@ def test_pairs_come_back_bit_for_bit_with_their_progress(store: PreferenceStore)
         store.pairs(["nothing"])
 
 
+def test_a_frame_is_packed_once_and_pairs_are_read_by_key(store: PreferenceStore, monkeypatch):
+    packed, pack = [], schema.pack
+    monkeypatch.setattr(schema, "pack", lambda frame: packed.append(1) or pack(frame))
+    store.add_pairs([Pair(segment(1, 2), segment(2, 3))])
+    assert len(packed) == 3
+    store.add_pairs([Pair(segment(3, 1), segment(2, 4)), pair(1, 4)])  # new segments of old frames
+    assert len(packed) == 4
+    keys = [p.key for p in store.pairs()]
+    seen, rows = [], store.rows
+    monkeypatch.setattr(store, "rows", lambda *query: seen.append(rows(*query)) or seen[-1])
+    assert [p.key for p in store.pairs([keys[2], keys[0]])] == [keys[2], keys[0]]
+    assert len(seen[0]) == 2
+
+
 def test_float_frames_are_refused(store: PreferenceStore):
     """RL-VLM-F keeps frames as floats, at 70 GiB a run."""
     bad = Pair(*(type(segment(1))(segment(red).frames / 255) for red in (1, 2)))

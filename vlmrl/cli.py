@@ -16,7 +16,7 @@ from typing import Annotated, Any, Union
 import tyro
 
 from vlmrl import commands
-from vlmrl.errors import UsageError
+from vlmrl.errors import Stopped, UsageError
 from vlmrl.tasks import TASKS
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -82,7 +82,7 @@ def _parse(arguments: Sequence[str], task: str | None) -> Any:
 def _explain(error: Exception) -> int:
     """Print a known kind of error in one line and return its code; raise any other, with its traceback."""
     is_usage = isinstance(error, UsageError) or type(error).__name__ == "WorldError"
-    known = is_usage or isinstance(error, (OSError, FloatingPointError))
+    known = is_usage or isinstance(error, (OSError, FloatingPointError, Stopped))
     if not known:
         raise error
     text = " ".join(str(error).split()) or type(error).__name__

@@ -17,6 +17,10 @@ def usage_error(name: str, got: object, expected: str, remedy: str) -> UsageErro
     return UsageError(f"{name}: got {shown}; expected {expected}; {remedy}")
 
 
+class Stopped(RuntimeError):
+    """Work ended before its end for a reason that one line tells; what was done is kept, and can be gone on with."""
+
+
 class NonFiniteError(FloatingPointError):
     """A NaN or an infinity, with its place; nothing has been learnt from it and no statistic has seen it.
 

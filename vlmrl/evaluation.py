@@ -118,12 +118,12 @@ def record_video(
     Raises: UsageError for a file that exists.
     """
     from vlmrl.rollout import score_states
-    from vlmrl.training import make_reward
+    from vlmrl.training import shown_reward
     from vlmrl.video import RolloutVideo
 
     task = run.config.task
     envs = make_envs(task, 1, horizon=horizon)
-    reward_model = make_reward(run.config, envs)
+    reward_model = shown_reward(run, envs)
     try:
         if not is_world(envs):
             return _record_plain(run, envs, reward_model, path, seed, caption, reward_range, overwrite)

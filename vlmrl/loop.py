@@ -102,7 +102,7 @@ class Loop:
                     state.step, _row(progress, found, losses, state)
                 )  # a row too many is taken back
                 if state.step - state.saved >= config.checkpoint_every or state.step >= config.total_steps:
-                    score, state.saved, state.since_saved = _score(state), state.step, []
+                    score, state.saved, state.since_saved = self._score(state), state.step, []
                     last = self._snapshot()
                     self._save(last, score)
                 else:
@@ -150,6 +150,12 @@ class Loop:
             tensors |= {LEARNED + name: array for name, array in model.state_dict().items()}  # type: ignore[union-attr]
         extra = {"global_step": self.state.step, "loop": asdict(self.state), "world": values}
         return tensors, {**extra, "weights": self._weights}
+
+    def _score(self, state: LoopState) -> float | None:
+        """Return what `best` goes by: the mean VLM reward lately. None where each refit gives the reward a new scale."""
+        if self.run.config.labeller is not None or not state.since_saved:
+            return None
+        return float(np.mean(state.since_saved[-5:]))
 
     def _save(self, snapshot: Snapshot, score: float | None) -> None:
         """Save; the score that `best` goes by is the mean VLM reward, never success."""
@@ -206,7 +212,3 @@ def _row(progress: Progress, found: Collected, losses: dict[str, float], state: 
                           ("encoder", found.encoder)):  # fmt: skip
         row |= {f"{group}/{name}": value for name, value in values.items()}
     return row
-
-
-def _score(state: LoopState) -> float | None:
-    return float(np.mean(state.since_saved[-5:])) if state.since_saved else None

@@ -137,7 +137,7 @@ def headline(metrics: Sequence[Mapping[str, Any]], evaluation: Mapping[str, Any]
         part = max(1, len(rewards) // 20)
         first, last = sum(rewards[:part]) / part, sum(rewards[-part:]) / part
         figures.append(("reward per step, first to last", f"{first:.3f} → {last:.3f}"))
-    figures += asking(metrics)
+    figures += asking(metrics) + preferring(metrics)
     if metrics:
         figures.append(("environment steps", f"{metrics[-1]['global_step']:,}"))
         seconds = metrics[-1].get("seconds")
@@ -162,6 +162,28 @@ def asking(metrics: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     return figures
 
 
+def preferring(metrics: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Return how many pairs were asked, how right the labels were, and how well the reward predicts held-out ones."""
+    rows = [row for row in metrics if row.get("learned/pairs_asked")]
+    if not rows:
+        return []
+    last = {key.removeprefix("learned/"): value for key, value in rows[-1].items()}
+    without = f", {last['abstained']:.0f} without a label" if last.get("abstained") else ""
+    figures = [("pairs asked", f"{last['pairs_asked']:,.0f} in {last['stages']:.0f} stages{without}")]
+    if last.get("label_accuracy") is not None:
+        wide = last.get("label_accuracy_wide")
+        text = f"{last['label_accuracy']:.1%}" + (
+            f"; {wide:.1%} of the wider half" if wide is not None else ""
+        )
+        figures.append(("labels on the side of more progress", text))
+    if last.get("validation_accuracy") is not None:
+        name = "held-out labels the learned reward agrees with; its calibration error"
+        figures.append((name, f"{last['validation_accuracy']:.1%}; {last['ece']:.3f}"))
+    if last.get("cost"):
+        figures.append(("paid for answers", f"{last['cost']:.4g} for {last['tokens']:,.0f} tokens"))
+    return figures
+
+
 def render_report(data: ReportData) -> str:
     """Return the page as one string of HTML; everything shown is escaped."""
     goal = " / ".join(data.goal) or data.title
@@ -170,7 +192,7 @@ def render_report(data: ReportData) -> str:
             _header(data),
             _figures(data.figures),
             _videos(data.videos),
-            _plots(data.metrics, str(data.settings.get("reward", "vlm"))),
+            _plots(data.metrics, _reward_kind(data.settings)),
             _table("Evaluation", data.evaluation),
             _table("Settings", data.settings),
             _table("Versions", data.versions),
@@ -217,7 +239,15 @@ def _videos(videos: Sequence[tuple[str, Path]]) -> str:
     return f'<section><h2>The agent</h2><div class="pair">{"".join(figures)}</div></section>'
 
 
-def _plots(metrics: Sequence[Mapping[str, Any]], reward_name: str) -> str:
+def _reward_kind(settings: Mapping[str, Any]) -> str:
+    """Return what the reward of a run is, as the title of its plot."""
+    if settings.get("labeller"):
+        return f"Reward learned from preferences of: {settings['labeller']}"
+    name = settings.get("reward", "vlm")
+    return "Reward from the sentence" if name == "vlm" else f"Reward of the control: {name}"
+
+
+def _plots(metrics: Sequence[Mapping[str, Any]], kind: str) -> str:
     def points(key: str) -> tuple[tuple[float, float], ...]:
         rows = [row for row in metrics if isinstance(row.get(key), (int, float))]
         return tuple((float(row["global_step"]), float(row[key])) for row in rows)
@@ -228,7 +258,6 @@ def _plots(metrics: Sequence[Mapping[str, Any]], reward_name: str) -> str:
     success = Curve("true success", points("success"), "b")
     env = Curve("env reward", points("env_reward"), "c")
     learned = Curve("learned reward, which the agent got", points("learned/given"), "c")
-    kind = "Reward from the sentence" if reward_name == "vlm" else f"Reward of the control: {reward_name}"
     plots = [
         (kind, "per step; the only thing the agent is trained on", line_plot([reward], title=kind)),
         (

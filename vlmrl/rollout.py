@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 
 from vlmrl.agents.buffer import Rollout
 from vlmrl.errors import NonFiniteError, usage_error
-from vlmrl.rewards.learned import LearnedReward
+from vlmrl.rewards.protocol import RolloutReward
 from vlmrl.rewards.sources import StateSource
 from vlmrl.vector import VLMVectorReward, autoreset_mode
 from vlmrl.wrappers import OutOfViewWarning, check_reads
@@ -42,7 +42,7 @@ class Collected:
     out_of_view: int = 0
     """States that the camera does not see; neither scored nor learned from."""
     learned: dict[str, float | None] = field(default_factory=dict)
-    """Metrics of a `LearnedReward`."""
+    """Metrics of a `RolloutReward`."""
     encoder: dict[str, float] = field(default_factory=dict)
     """Metrics of an encoder that keeps some (`vlmrl.encoders.slow`)."""
     seconds: dict[str, float] = field(default_factory=dict)
@@ -52,8 +52,8 @@ class Collected:
 class Collector:
     """Drive a vector env with an agent, T steps at a time.
 
-    A World is stepped first and drawn late: the states of all T steps are scored together, or by a `LearnedReward`
-    those it asks about. Any other vector env gets a `VLMVectorReward` around it, which scores each step's frames in one
+    A World is stepped first and drawn late: the states of all T steps are scored together, or handed to a
+    `RolloutReward`, which learns from them first. Any other vector env gets a `VLMVectorReward` around it, which scores each step's frames in one
     batch. States of a World that its camera does not see (`Seeing.in_view`) are left out, counted and reported.
 
     Args:
@@ -83,8 +83,8 @@ class Collector:
         self._warned = False
 
     @property
-    def _learned(self) -> LearnedReward | None:
-        return self.reward_model if isinstance(self.reward_model, LearnedReward) else None
+    def _learned(self) -> RolloutReward | None:
+        return self.reward_model if isinstance(self.reward_model, RolloutReward) else None
 
     @property
     def _asked_model(self) -> RewardModel | None:
@@ -135,7 +135,7 @@ class Collector:
         started = perf_counter()
         if self._late and self.reward_model is not None:
             columns["valid"] = self._seen(columns["states"], columns["valid"], out)
-            columns["rewards"], columns["valid"] = self._score(columns["states"], columns["valid"])
+            columns["rewards"], columns["valid"] = self._score(columns)
         if self._draws:
             out.frames_scored = int(columns["valid"].sum())
         if self._learned:
@@ -200,11 +200,13 @@ class Collector:
             raise usage_error("camera", "no state of a whole rollout in view", "states that it sees", remedy)
         return seen
 
-    def _score(self, states: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _score(self, columns: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Draw and score those states (T, N, S) that count; return rewards (T, N) and which rows count now."""
         assert self.reward_model is not None
+        states, valid = columns["states"], columns["valid"]
         if self._learned:
-            return self._learned.score_rollout(states, valid)
+            ended = columns["terminated"] | columns["truncated"]
+            return self._learned.score_rollout(states, valid, ended, columns["env_rewards"])
         rewards = np.zeros(valid.shape, np.float32)
         rewards[valid] = score_states(self.envs.unwrapped, self.reward_model, states[valid])
         bad = np.argwhere(~np.isfinite(rewards))
@@ -212,6 +214,13 @@ class Collector:
             step, world = bad[0]
             raise NonFiniteError("reward", float(rewards[step, world]), int(step), int(world))
         return rewards, valid
+
+    def close(self) -> None:
+        """Close the envs, and what the reward keeps open."""
+        close = getattr(self.reward_model, "close", None)
+        if close is not None:
+            close()
+        self.envs.close()
 
     def snapshot(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return what the next rollout depends on besides agent and reward: arrays and JSON values, by name.

@@ -117,7 +117,8 @@ class RunFolder:
         run = cls(Path(path))
         read_config(run.path, kind)
         if writing:
-            checkpoints.clean_up(run.path / CHECKPOINTS)
+            for place in (run.path, run.path / CHECKPOINTS):
+                checkpoints.clean_up(place)
             _cut_partial_line(run.path / METRICS)
             if (run.path / CHECKPOINTS / "best").exists():
                 score = run.load_checkpoint("best").extra.get("score")

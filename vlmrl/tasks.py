@@ -228,11 +228,46 @@ _CLASSIC = (
     ),
 )
 
+_SOFT = (
+    Task(
+        name="straighten_rope",
+        env_id="vlmrl/StraightenRope-v0",
+        goal=("the blue rope is straightened",),
+        baseline=("the blue rope",),
+        render_size=(64, 64),
+        horizon=75,
+        description="Pull a rope straight by its ends (re-creation of SoftGym's RopeFlatten).",
+    ),
+    Task(
+        name="fold_cloth",
+        env_id="vlmrl/FoldCloth-v0",
+        goal=("the cloth is folded diagonally from top left corner to bottom right corner",),
+        baseline=("the cloth",),
+        render_size=(64, 64),
+        horizon=75,
+        description="Fold a cloth along its diagonal by one corner (re-creation of SoftGym's ClothFoldDiagonal).",
+    ),
+    Task(
+        name="pass_water",
+        env_id="vlmrl/PassWater-v0",
+        goal=("the container, which holds water, is as close to the red circle as possible without causing too many "
+              "water droplets to spill",),
+        baseline=("the container",),
+        render_size=(64, 64),
+        horizon=75,
+        description="Slide a full container to a red circle without spilling (re-creation of SoftGym's PassWater).",
+    ),
+)  # fmt: skip
+"""RL-VLM-F's goals in our own re-creations of its SoftGym tasks. Source: the sentences it gives CLIP, in lower case and
+without the full stop; the baselines are ours."""
+RECREATIONS = tuple(task.name for task in _SOFT)
+"""Tasks of our re-creations; the shipped encoder was trained on neither their frames nor their words."""
+
 _BODIES = (_body(body, pose) for body, (_, _, _, poses) in BODIES.items() for pose in poses)
 TASKS: dict[str, Task] = {
-    task.name: task for task in (*_CLASSIC, *map(_humanoid, (*POSES, *COMPOSITIONS)), *_BODIES)
+    task.name: task for task in (*_CLASSIC, *map(_humanoid, (*POSES, *COMPOSITIONS)), *_BODIES, *_SOFT)
 }
-"""The built-in tasks by name. Source: prompts, alpha (humanoid) and horizons of VLM-RM, Tables 1 and 3."""
+"""The built-in tasks by name. Source: prompts, alpha (humanoid) and horizons of VLM-RM, Tables 1 and 3; `_SOFT`: RL-VLM-F."""
 
 
 def get_task(name: str) -> Task:

@@ -20,8 +20,8 @@ from experiments.embedded.config import CONFIG
 from vlmrl import adapt
 from vlmrl.adapt import AdaptConfig, StoredSource
 from vlmrl.adapt.config import LabelConfig
-from vlmrl.adapt.loop import AdaptProgress, AdaptResult, adapt_line
 from vlmrl.adapt.pairs import Family
+from vlmrl.adapt.progress import AdaptProgress, AdaptResult, adapt_line
 from vlmrl.adapt.stored import open_stored
 from vlmrl.configs import to_plain
 from vlmrl.errors import UsageError, usage_error

@@ -8,7 +8,8 @@ Modules, in the order data flows through them:
     captions, videos              and folders of videos with captions
     batches                       frames, sentences and truths of one step, made ahead
     loss, lora, model             what is trained, and how
-    validation, folder, loop      judged on held-out frames, kept on disk, from start to end
+    validation, folder            judged on held-out frames, kept on disk
+    progress, loop                from start to end
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vlmrl.adapt.config import AdaptConfig, StoredSource, VideoSource, WorldSource
-    from vlmrl.adapt.loop import AdaptResult, resume, run
+    from vlmrl.adapt.loop import resume, run
+    from vlmrl.adapt.progress import AdaptResult
 
 _HOMES = {
     "AdaptConfig": "config", "StoredSource": "config", "VideoSource": "config", "WorldSource": "config",
-    "AdaptResult": "loop", "resume": "loop", "run": "loop",
+    "AdaptResult": "progress", "resume": "loop", "run": "loop",
 }  # fmt: skip
 
 __all__ = ["AdaptConfig", "AdaptResult", "StoredSource", "VideoSource", "WorldSource", "resume", "run"]

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from vlmrl.adapt.pairs import Family, Fits
+from vlmrl.errors import usage_error
 
 SHIFTS = 4
 """Shifts drawn for a batch; each frame that is moved gets one of them."""
@@ -45,9 +46,19 @@ class Inputs:
 
 
 def split_counts(total: int, shares: Sequence[float]) -> list[int]:
-    """Return how many of `total` each share gets, at least one; the last takes what is left."""
+    """Return how many of `total` each share gets, at least one; the last takes what is left.
+
+    Where many small shares are rounded up to more than `total`, the largest counts give way.
+    Raises: UsageError if there are more shares than that.
+    """
+    if total < len(shares):
+        remedy = "raise --batch, --captions or --validation-frames, whichever it is"
+        raise usage_error("batch", f"{total} for {len(shares)} families", "one at least for each", remedy)
     counts = [max(1, round(total * share)) for share in shares[:-1]]
-    return [*counts, max(1, total - sum(counts))]
+    counts.append(max(1, total - sum(counts)))
+    while sum(counts) > total:
+        counts[counts.index(max(counts))] -= 1
+    return counts
 
 
 def draw_batch(
@@ -75,6 +86,9 @@ def draw_batch(
         said.append((place, truths))
         texts += own
         row += len(shown)
+    if not texts:
+        remedy = "shorten them, or use --long-captions cut"
+        raise usage_error("caption", f"none short enough for {row} frames", "one at least", remedy)
     truth, same = np.zeros((row, len(texts)), np.float32), np.zeros((row, len(texts)), np.float32)
     for place, truths in said:
         truth[place], same[place] = truths, 1.0

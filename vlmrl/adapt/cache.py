@@ -13,10 +13,13 @@ from typing import Any
 import numpy as np
 
 from vlmrl.adapt.pairs import ArrayStore, Known, fit_square
-from vlmrl.checkpoints import replace_file
+from vlmrl.checkpoints import clean_up, replace_file
+from vlmrl.frames import Interpolation
 
 PART = ".part"
-Split = Callable[[list[Any]], tuple[np.ndarray, np.ndarray]]
+FRAMES, DEGREES, CAPTIONS = ".frames.npy", ".degrees.npy", ".captions.json"
+"""What the names of frames end in, and of what is known of them."""
+Split = Callable[[Any], tuple[np.ndarray, np.ndarray]]
 
 
 def frame_budget(cache_gib: float, sources: int, size: int) -> int:
@@ -30,27 +33,34 @@ class FrameWriter:
     Plain writes and not a memory map: on a full disk a map kills the process, a write raises OSError.
     """
 
-    def __init__(self, path: Path, size: int, most: int) -> None:
+    def __init__(self, path: Path, size: int, most: int, interpolation: Interpolation = "bicubic") -> None:
         """Begin the file at `path` for frames uint8 (size, size, 3); it gets its name on `close`."""
         self.path, self.size, self.most = path, size, most
+        self.interpolation: Interpolation = interpolation
         self.rows: list[int] = []
         """Which of the frames given are kept, by their place."""
+        self.known: list[Any] = []
+        """What is known of each frame that is kept."""
+        self.given = 0
+        """How many frames there were."""
         self.stride = 1
         """Of so many frames one is kept."""
-        self._given, self._bytes = 0, 3 * size * size
+        self._bytes = 3 * size * size
         self._file = open(path.with_name(path.name + PART), "wb+")  # noqa: SIM115
         self._file.write(self._header())
 
-    def append(self, frames: np.ndarray) -> None:
-        """Add frames uint8 (m, H, W, 3), squashed to the file's size."""
-        for frame in fit_square(frames, self.size):
-            if self._given % self.stride == 0:
+    def append(self, frames: np.ndarray, known: Iterable[Any]) -> None:
+        """Add frames uint8 (m, H, W, 3), squashed to the file's size, and what is known of each."""
+        for frame, about in zip(fit_square(frames, self.size, self.interpolation), known, strict=True):
+            if self.given % self.stride == 0:
                 if len(self.rows) == self.most:
                     self._halve()
-                if self._given % self.stride == 0:
+                if self.given % self.stride == 0:
                     self._file.write(np.ascontiguousarray(frame).data)
-                    self.rows.append(self._given)
-            self._given += 1
+                    self.rows.append(self.given)
+                    # A row of degrees is copied: it would keep alive all that it was computed with.
+                    self.known.append(about if isinstance(about, Mapping) else np.array(about, np.float32))
+            self.given += 1
 
     def close(self) -> np.ndarray:
         """Finish the file, give it its name, and return it memory-mapped: (n, size, size, 3)."""
@@ -81,7 +91,7 @@ class FrameWriter:
             data = self._file.read(self._bytes)
             self._file.seek(start + kept * self._bytes)
             self._file.write(data)
-        self.rows = self.rows[::2]
+        self.rows, self.known = self.rows[::2], self.known[::2]
         self.stride *= 2
         self._file.seek(start + len(self.rows) * self._bytes)
         self._file.truncate()
@@ -92,40 +102,46 @@ Part = tuple[np.ndarray, Iterable[Any]]
 
 
 def cached_store(
-    folder: Path, name: str, size: int, most: int, make: Callable[[], Iterable[Part]], split: Split
-) -> ArrayStore:
+    folder: Path, name: str, size: int, most: int, make: Callable[[], Iterable[Part]], split: Split,
+    interpolation: Interpolation = "bicubic",
+) -> ArrayStore:  # fmt: skip
     """Return the frames that `make` yields, kept in `folder`; made only if they are not there yet.
 
     `split` tells the rows to train on and those held out from what is known of each row.
     Raises: OSError (disk full); what `make` raises.
     """
     folder.mkdir(exist_ok=True)
-    path, done = folder / f"{name}.frames.npy", folder / f"{name}.json"
-    if done.exists():
-        known = json.loads(done.read_bytes())
-        frames = np.load(path, mmap_mode="r")
+    clean_up(folder)
+    path, degrees, captions = (folder / f"{name}{end}" for end in (FRAMES, DEGREES, CAPTIONS))
+    if degrees.exists():
+        frames, known = np.load(path, mmap_mode="r"), Known(degrees=np.load(degrees))
+    elif captions.exists():
+        frames, known = np.load(path, mmap_mode="r"), Known(captions=json.loads(captions.read_bytes()))
     else:
-        frames, known = _fill(path, size, most, make)
-        replace_file(done, json.dumps(known, ensure_ascii=False).encode())  # last: it says that all is there
-    train, held_out = split(known)
-    if known and not isinstance(known[0], Mapping):
-        return ArrayStore(name, frames, Known(degrees=np.array(known, np.float32)), train, held_out, size)
-    return ArrayStore(name, frames, Known(captions=known), train, held_out, size)
+        writer = FrameWriter(path, size, most, interpolation)
+        frames, known = _fill(writer, make)
+        # Last: it says that all is there.
+        if known.degrees is not None:
+            data = io.BytesIO()
+            np.save(data, known.degrees)
+            replace_file(degrees, data.getvalue())
+        else:
+            replace_file(captions, json.dumps(known.captions, ensure_ascii=False).encode())
+    train, held_out = split(known.captions if known.degrees is None else known.degrees)
+    return ArrayStore(name, frames, known, train, held_out, size)
 
 
-def _fill(
-    path: Path, size: int, most: int, make: Callable[[], Iterable[Part]]
-) -> tuple[np.ndarray, list[Any]]:
-    writer, known = FrameWriter(path, size, most), []
+def _fill(writer: FrameWriter, make: Callable[[], Iterable[Part]]) -> tuple[np.ndarray, Known]:
     try:
-        for frames, about in make():
-            writer.append(frames)
-            known += [x if isinstance(x, Mapping) else [round(float(d), 4) for d in x] for x in about]
+        for part, about in make():
+            writer.append(part, about)
         frames = writer.close()
-        if len(frames) < len(known):
-            text = f"{path.name}: {len(known)} frames are more than {most}; one of {writer.stride} is kept"
-            warnings.warn(f"{text} (raise --cache-gib for more)", stacklevel=2)
-        return frames, [known[row] for row in writer.rows]
     except BaseException:
         writer.abort()
         raise
+    if writer.stride > 1:
+        text = f"{writer.path.name}: {writer.given} frames are more than {writer.most}"
+        warnings.warn(f"{text}; one of {writer.stride} is kept (raise --cache-gib for more)", stacklevel=2)
+    if writer.known and not isinstance(writer.known[0], Mapping):
+        return frames, Known(degrees=np.stack(writer.known))
+    return frames, Known(captions=writer.known)

@@ -61,7 +61,8 @@ def read_captions(folder: Path) -> dict[Path, list[VideoCaption]]:
     for path in videos:
         beside = path.with_suffix(".txt")
         if beside.is_file():
-            found[path] += [VideoCaption(line) for line in _text(beside).splitlines() if line.strip()]
+            lines = map(_plain, _text(beside).splitlines())
+            found[path] += [VideoCaption(line) for line in lines if line]
         if not found[path]:
             expected = f"a row in {FILES[0]}, or {beside.name} beside it"
             raise usage_error("captions", f"none for {path}", expected, "write one, or take the video away")
@@ -110,7 +111,11 @@ def _parse(where: str, row: Any) -> tuple[str, VideoCaption]:
         )
     if not 0 <= truth <= 1:
         raise usage_error("captions", f"{where} of truth {truth}", "a number from 0 to 1", REMEDY)
-    return name, VideoCaption(" ".join(text.split()), start, end, truth)
+    return name, VideoCaption(_plain(text), start, end, truth)
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _number(where: str, row: dict[str, Any], key: str, default: float) -> float:

@@ -85,7 +85,7 @@ class AdaptConfig:
     steps: int = 2000
     """Optimiser steps."""
     minutes: float = 0.0
-    """Stop after so many minutes, the schedule done; 0 goes by steps alone."""
+    """Stop after so many minutes, the schedule done, or after `steps`, whichever comes first; 0 goes by steps alone."""
     batch: int = 256
     """Frames of a step."""
     captions: int = 96
@@ -95,7 +95,7 @@ class AdaptConfig:
     lr: float | None = None
     """Highest learning rate; by default 2e-3 from scratch, 5e-4 low-rank, 5e-5 otherwise."""
     warmup: int = 300
-    """Steps of linear warm-up, at most a fifth of all."""
+    """Steps of linear warm-up, at most a fifth of all, and of `minutes`."""
     weight_decay: float = 0.02
     """AdamW's, of matrices and kernels only; none for norms, biases, embeddings of words, scale and bias."""
     beta2: float = 0.98
@@ -117,7 +117,7 @@ class AdaptConfig:
     held_out: float = 0.05
     """Share of the frames that is never trained on."""
     validate_every: int = 500
-    """Steps between validations; each writes a checkpoint."""
+    """Steps between validations; each writes a checkpoint, and so do five minutes without one."""
     validation_frames: int = 512
     """Held-out frames of a validation."""
     log_every: int = 50

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +16,16 @@ from vlmrl.adapt.lora import merged_state
 from vlmrl.checkpoints import replace_file
 from vlmrl.configs import redact, to_plain
 from vlmrl.encoders.sources import CONFIG_FILE, PREFERRED, LoadedClip
-from vlmrl.runs import METRICS, git_state, versions
+from vlmrl.runs import git_state, versions
 
-WEIGHTS, RECORD = PREFERRED[0], "adapt.json"
+WEIGHTS, RECORD, TOKENIZER = PREFERRED[0], "adapt.json", "tokenizer_config.json"
 
 
 def open_clip_config(loaded: LoadedClip) -> dict[str, Any]:
     """Return the content of open_clip_config.json: the architecture, and how pictures are prepared.
 
-    Towers are never to be fetched from elsewhere when the directory is loaded: all weights are in it.
+    Towers are never to be fetched from elsewhere when the directory is loaded: all weights are in it. Frames are
+    squashed as in training, whatever the start did with them.
     """
     model_cfg = json.loads(json.dumps(to_plain(loaded.config)))
     vision, text = model_cfg.get("vision_cfg", {}), model_cfg.get("text_cfg", {})
@@ -31,37 +34,54 @@ def open_clip_config(loaded: LoadedClip) -> dict[str, Any]:
     if text.get("hf_model_name"):
         text["hf_model_pretrained"] = False
     preprocess = loaded.model.visual.preprocess_cfg
-    kept = ("mean", "std", "interpolation", "resize_mode", "fill_color")
-    return {
-        "model_cfg": model_cfg,
-        "preprocess_cfg": {k: to_plain(preprocess[k]) for k in kept if k in preprocess},
-    }
+    kept = ("mean", "std", "interpolation", "fill_color")
+    plain = {k: to_plain(preprocess[k]) for k in kept if k in preprocess}
+    return {"model_cfg": model_cfg, "preprocess_cfg": {**plain, "resize_mode": "squash"}}
 
 
 def export(folder: Path, loaded: LoadedClip, weights: str, record: dict[str, Any]) -> None:
     """Write weights ("fp16" or "fp32"), config, tokenizer files and adapt.json; each file is replaced whole.
 
+    A tensor with numbers over fp16's range stays as it is, with a warning: open_clip reads both in one file.
     Raises: OSError (disk full), with what stood there before intact; FloatingPointError if a weight is not finite.
     """
     from safetensors.torch import save
 
-    state = {}
+    state, large = {}, []
     for key, value in merged_state(loaded.model).items():
-        wanted = torch.float16 if weights == "fp16" and value.is_floating_point() else value.dtype
-        tensor = value.detach().to("cpu", wanted, copy=True).contiguous()
+        tensor = value.detach().to("cpu", copy=True).contiguous()
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            remedy = "begin anew with a lower --lr"
             raise FloatingPointError(
-                f"weights: got NaN or infinity in {key} as {wanted}; expected finite numbers; try --weights fp32"
+                f"weights: got NaN or infinity in {key}; expected finite numbers; {remedy}"
             )
+        if weights == "fp16" and tensor.is_floating_point():
+            half = tensor.to(torch.float16)
+            if torch.isfinite(half).all():
+                tensor = half
+            else:
+                large.append(key)
         state[key] = tensor
+    if large:
+        warnings.warn(f"weights: {', '.join(large)} stay in fp32, over the range of fp16", stacklevel=2)
     config = json.dumps(open_clip_config(loaded), indent=2) + "\n"
     replace_file(folder / CONFIG_FILE, config.encode())
-    if hasattr(
-        loaded.tokenizer, "save_pretrained"
-    ):  # a Hugging Face one: open_clip looks for it beside the weights
-        loaded.tokenizer.save_pretrained(folder)
+    _write_tokenizer(folder, loaded.tokenizer)
     replace_file(folder / WEIGHTS, save(state, metadata={"format": "pt"}))
     write_record(folder, record)
+
+
+def _write_tokenizer(folder: Path, tokenizer: Any) -> None:
+    """Write the files of a Hugging Face tokenizer, which open_clip looks for beside the weights, if they are not there."""
+    if not hasattr(tokenizer, "save_pretrained") or (folder / TOKENIZER).exists():
+        return
+    with tempfile.TemporaryDirectory(prefix=".tmp-", dir=folder) as place:
+        tokenizer.save_pretrained(place)
+        files = [path for path in Path(place).iterdir() if path.is_file()]
+        for path in sorted(
+            files, key=lambda path: path.name == TOKENIZER
+        ):  # that last: it says that all are there
+            replace_file(folder / path.name, path.read_bytes())
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:
@@ -80,21 +100,3 @@ def save_bad_batch(folder: Path, step: int, batch: Batch) -> Path:
     np.savez_compressed(place / "batch.npz", frames=batch.frames, truth=batch.truth, same=batch.same)
     (place / "captions.json").write_text(json.dumps(batch.texts, indent=1, ensure_ascii=False) + "\n")
     return place
-
-
-def drop_rows_after(folder: Path, step: int) -> None:
-    """Take the rows of later steps out of metrics.jsonl: a resumed run writes them again."""
-    file = folder / METRICS
-    if not file.exists():
-        return
-    rows = file.read_bytes().splitlines(keepends=True)
-    kept = [line for line in rows if _step_of(line) <= step]
-    if len(kept) < len(rows):
-        replace_file(file, b"".join(kept))
-
-
-def _step_of(line: bytes) -> int:
-    try:
-        return int(json.loads(line)["global_step"])
-    except (ValueError, KeyError, TypeError):
-        return 0  # not ours to judge

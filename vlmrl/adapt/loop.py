@@ -5,78 +5,35 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 
 from vlmrl import checkpoints
-from vlmrl.adapt.batches import Ahead, BatchMaker, Inputs
+from vlmrl.adapt.batches import Ahead, BatchMaker, Inputs, split_counts
 from vlmrl.adapt.config import AdaptConfig, require_sources
-from vlmrl.adapt.families import open_families
-from vlmrl.adapt.folder import RECORD, drop_rows_after, export, save_bad_batch
-from vlmrl.adapt.model import load_start
+from vlmrl.adapt.families import family_names, open_families
+from vlmrl.adapt.folder import RECORD, export, save_bad_batch
+from vlmrl.adapt.model import image_shape, load_start
 from vlmrl.adapt.pairs import Family, family_shares
+from vlmrl.adapt.progress import AdaptProgress, AdaptResult, Report, share_done
 from vlmrl.adapt.tokens import Tokens
 from vlmrl.adapt.training import NotFinite, Training
 from vlmrl.configs import from_plain
+from vlmrl.encoders.sources import LoadedClip
+from vlmrl.encoders.words import WORDS_FILE
 from vlmrl.errors import UsageError
-from vlmrl.progress import duration
 from vlmrl.runs import CHECKPOINTS, RunFolder, read_config
 from vlmrl.runtime import guard_import_order, resolve_device
 
 KIND = "adapt"
 CACHE = "cache"
-
-
-@dataclass(frozen=True)
-class AdaptProgress:
-    """Where an adaptation stands after a step."""
-
-    global_step: int
-    """Steps done."""
-    total_steps: int
-    """Steps there will be."""
-    loss: float
-    """The last step's loss."""
-    frames_per_s: float
-    """Frames trained on per second since the start, validation included."""
-    seconds_left: float
-    """Estimated seconds to the end."""
-    validation: dict[str, float]
-    """The last validation; empty before the first."""
-
-
-def adapt_line(progress: AdaptProgress) -> str:
-    """Return one line of plain text: steps, loss, rate, the last validation, time left."""
-    share = progress.global_step / progress.total_steps
-    parts = [
-        f"{share:4.0%}  step {progress.global_step:,}/{progress.total_steps:,}",
-        f"loss {progress.loss:.4f}",
-        f"{progress.frames_per_s:,.0f} frames/s",
-    ]
-    parts += [
-        f"held-out {k} {progress.validation[k]:.3f}" for k in ("loss", "auc") if k in progress.validation
-    ]
-    return "  ".join([*parts, f"ETA {duration(progress.seconds_left)}"])
-
-
-@dataclass(frozen=True)
-class AdaptResult:
-    """What an adaptation ended with."""
-
-    path: Path
-    """The open_clip directory; load it as local-dir:PATH."""
-    step: int
-    """Steps done."""
-    exported_step: int
-    """The step whose weights the directory holds."""
-    validation: dict[str, float]
-    """The figures of these weights on held-out frames."""
-
-
-Report = Callable[[AdaptProgress], None]
+SAVE_EVERY = 300.0
+"""Seconds of training after which a checkpoint is due, validated or not: a kill loses no more."""
 
 
 def run(
@@ -106,17 +63,44 @@ def resume(
     device: str | None = None,
     on_progress: Report | None = None,
     families: Sequence[Family] | None = None,
+    weights: Literal["fp16", "fp32"] | None = None,
 ) -> AdaptResult:
-    """Go on with the adaptation in `path` from its last checkpoint, exactly as if it had never stopped.
+    """Go on with the adaptation in `path` from its last checkpoint; one that is finished is left as it is.
 
-    Raises: as `run`; UsageError if `path` was not made by it, or the start's weights have changed.
+    By steps and on a CPU it goes on exactly as if it had never stopped; by the clock it has the minutes that were
+    left. `device` and the precision of exported `weights` may differ from those that it began with.
+    Raises: as `run`; UsageError if `path` was not made by it, or weights of the start that stay frozen have changed.
     """
     content = read_config(path, KIND)
     config = replace(from_plain(AdaptConfig, content["config"]), out=Path(path))
-    if device is not None:
-        config = replace(config, device=device)
+    config = replace(config, device=device or config.device, weights=weights or config.weights)
     with RunFolder.open(path, writing=True, kind=KIND) as folder:
+        found = _finished(config, folder)
+        if found is not None:
+            return found
         return _Work(config, folder, resolve_device(config.device), families).go(on_progress)
+
+
+def _finished(config: AdaptConfig, folder: RunFolder) -> AdaptResult | None:
+    """Return what the adaptation in `folder` ended with, if nothing of it is left to do."""
+    file = folder.path / RECORD
+    if not file.exists() or not checkpoints.list_checkpoints(folder.path / CHECKPOINTS):
+        return None
+    last = folder.load_checkpoint("latest")
+    if share_done(config, last.global_step, last.extra["seconds"]) < 1 or last.extra.get("score") is None:
+        return None
+    folder.mend_best(last)
+    chosen = folder.load_checkpoint("best") if config.export == "best" else last
+    record = json.loads(file.read_bytes())
+    if record["step"] != chosen.global_step or record["config"]["weights"] != config.weights:
+        return None
+    _clear(config, folder)
+    return AdaptResult(folder.path, last.global_step, record["step"], record["validation"])
+
+
+def _clear(config: AdaptConfig, folder: RunFolder) -> None:
+    if not config.keep_cache:
+        shutil.rmtree(folder.path / CACHE, ignore_errors=True)
 
 
 class _Work:
@@ -127,14 +111,17 @@ class _Work:
     ) -> None:
         guard_import_order()
         self.config, self.folder = config, folder
+        names = family_names(config) if families is None else [family.name for family in families]
+        shares = family_shares(names, dict(config.shares))
+        for total in (config.batch, config.captions, config.validation_frames):
+            split_counts(total, shares)  # first: what follows may take minutes
         loaded = load_start(config.start, config.seed)
         preprocess = loaded.model.visual.preprocess_cfg
-        size = preprocess["size"] if isinstance(preprocess["size"], int) else preprocess["size"][0]
+        size, interpolation = image_shape(loaded.model)
         context = getattr(loaded.model, "context_length", None) or loaded.tokenizer.context_length
         tokens = Tokens(loaded.tokenizer, int(context), config.long_captions == "cut")
         if families is None:
-            families = open_families(config, size, folder.path / CACHE, tokens.check)
-        shares = family_shares(families, dict(config.shares))
+            families = open_families(config, size, folder.path / CACHE, tokens.check, interpolation)
         self.maker = BatchMaker(
             families, shares, config.batch, config.captions, config.nothings, config.jumbles, config.seed,
             config.augment, preprocess["mean"], preprocess["std"], tokens, tokens.fits,
@@ -143,7 +130,12 @@ class _Work:
         with torch.random.fork_rng(devices=[]):
             self.training = Training(config, loaded, device)
         self.validation: dict[str, float] = {}
+        self.validated: int | None = None
+        """The step that `validation` is of."""
+        self.saved, self.saved_at = 0, 0.0
+        """Step, and seconds of training, of the last checkpoint."""
         self.device = device
+        self.unchecked = _say_unchecked(config, loaded)
 
     def go(self, on_progress: Report | None) -> AdaptResult:
         """Train to the end from where the folder stands."""
@@ -152,11 +144,13 @@ class _Work:
             checkpoint = self.folder.load_checkpoint("latest")
             self.training.restore(checkpoint)
             self.validation = checkpoint.extra["validation"]
+            self.validated = checkpoint.extra.get("validated", checkpoint.global_step)
+            self.saved, self.saved_at = self.training.step, self.training.seconds
         devices = [self.device] if self.device.type == "cuda" else []
         try:
             if saved:
                 self.folder.mend_best(checkpoint)
-            drop_rows_after(self.folder.path, self.training.step)
+            self.folder.take_back(self.training.step)
             with torch.random.fork_rng(devices=devices):
                 self._train(on_progress, fresh=not saved)
             self._finish()
@@ -172,6 +166,8 @@ class _Work:
         ahead = Ahead(self.maker.make, first)
         started = time.monotonic()
         try:
+            if self._due():  # stopped just before
+                self._validate()
             while (progress := self._progress()) < 1:
                 inputs = ahead.next()
                 if fresh and training.step == 0:
@@ -183,39 +179,67 @@ class _Work:
                     row = {"loss": loss, "lr": lr, "seconds": training.seconds}
                     row |= {"logit_scale": float(training.model.logit_scale.detach().exp().mean())}
                     self.folder.log(training.step, row)
-                if training.step % config.validate_every == 0 or self._progress() >= 1:
+                if self._due():
                     self._validate()
+                elif training.seconds - self.saved_at >= SAVE_EVERY:
+                    self._save()
                 if on_progress is not None:
                     on_progress(self._report(loss, first, time.monotonic() - started))
+        except (FloatingPointError, OSError):
+            raise  # nothing worth saving, or nowhere to save it
+        except BaseException:
+            if training.whole and training.step > self.saved:
+                self._save()
+            raise
         finally:
             ahead.close()
 
     def _progress(self) -> float:
-        """Return how much is done, 0 to 1, by steps or by the clock, whichever is further."""
-        elapsed = self.training.seconds / 60 / self.config.minutes if self.config.minutes else 0.0
-        return max(self.training.step / self.config.steps, elapsed)
+        return share_done(self.config, self.training.step, self.training.seconds)
+
+    def _due(self) -> bool:
+        """Tell whether the weights as they are have to be validated."""
+        step = self.training.step
+        at = step % self.config.validate_every == 0 or self._progress() >= 1
+        return step > 0 and at and self.validated != step
 
     def _step(self, inputs: Inputs, progress: float) -> float:
         try:
             return self.training.train_step(inputs, progress)
         except NotFinite as error:
-            place = save_bad_batch(self.folder.path, self.training.step, inputs.batch)
-            raise NotFinite(
-                f"{error}; expected a finite number; its batch is in {place}, {self._last_good()}; lower --lr"
-            ) from error
+            raise self._explained(error, inputs) from error
+
+    def _explained(self, error: NotFinite, inputs: Inputs) -> NotFinite:
+        """Save the batch of an error, and return the error with all that its one line has to say."""
+        place = save_bad_batch(self.folder.path, self.training.step, inputs.batch)
+        whence = f"--start local-dir:{self.folder.path}, " if (self.folder.path / RECORD).exists() else ""
+        remedy = f"begin anew with {whence}--lr lower than {self.config.learning_rate():g}"
+        return NotFinite(
+            f"{error}; expected a finite number; its batch is in {place}, {self._last_good()}; {remedy}"
+        )
 
     def _validate(self) -> None:
         """Judge the model, write a checkpoint, and export the weights if they are the ones to keep."""
         training = self.training
-        self.validation = training.validate(self.held_out, self.maker)
+        try:
+            self.validation = training.validate(self.held_out, self.maker)
+        except NotFinite as error:
+            raise self._explained(error, self.held_out) from error
+        self.validated = training.step
         self.folder.log(training.step, {f"held_out/{key}": value for key, value in self.validation.items()})
-        extra = {**training.extra(), "validation": self.validation}
-        path = self.folder.save_checkpoint(
-            training.step, training.tensors(), extra, score=-self.validation["loss"], keep=2
-        )
+        path = self._save()
         best = (self.folder.path / CHECKPOINTS / "best").read_text().strip() == path.name
         if best or self.config.export == "latest":
             self._export(training.step, self.validation)
+
+    def _save(self) -> Path:
+        """Write a checkpoint; only weights that were just validated have a score."""
+        training = self.training
+        score = -self.validation["loss"] if self.validated == training.step else None
+        extra = {**training.extra(), "validation": self.validation, "validated": self.validated}
+        path = self.folder.save_checkpoint(training.step, training.tensors(), extra, score=score, keep=2)
+        self.saved, self.saved_at = training.step, training.seconds
+        return path
 
     def _export(self, step: int, validation: dict[str, float]) -> None:
         families = self.maker.families
@@ -227,6 +251,8 @@ class _Work:
         record = {"step": step, "validation": validation, "seconds": self.training.seconds}
         record |= {"precision": str(self.training.half or torch.float32), "device": self.device.type}
         record |= {"data": data, "config": self.config}
+        if self.unchecked:
+            record["words"] = self.unchecked
         export(self.folder.path, self.training.loaded, self.config.weights, record)
 
     def _finish(self) -> None:
@@ -234,14 +260,14 @@ class _Work:
         which = "best" if self.config.export == "best" else "latest"
         checkpoint = self.folder.load_checkpoint(which)
         file = self.folder.path / RECORD
-        exported = json.loads(file.read_bytes())["step"] if file.exists() else None
-        if exported != checkpoint.global_step:
+        record = json.loads(file.read_bytes()) if file.exists() else None
+        exported = record and (record["step"], record["config"]["weights"])
+        if exported != (checkpoint.global_step, self.config.weights):
             step, seconds = self.training.step, self.training.seconds
             self.training.restore(checkpoint)
             self._export(checkpoint.global_step, checkpoint.extra["validation"])
             self.training.step, self.training.seconds = step, seconds
-        if not self.config.keep_cache:
-            shutil.rmtree(self.folder.path / CACHE, ignore_errors=True)
+        _clear(self.config, self.folder)
 
     def _last_good(self) -> str:
         file = self.folder.path / RECORD
@@ -256,4 +282,14 @@ class _Work:
         left = (total - step) / rate
         if self.config.minutes:
             left = min(left, 60 * self.config.minutes - self.training.seconds)
-        return AdaptProgress(step, total, loss, rate * self.config.batch, max(left, 0.0), self.validation)
+        frames_per_s, share = rate * self.config.batch, self._progress()
+        return AdaptProgress(step, total, share, loss, frames_per_s, max(left, 0.0), self.validation)
+
+
+def _say_unchecked(config: AdaptConfig, loaded: LoadedClip) -> str | None:
+    """Warn, and return what adapt.json is to say, if the start checks sentences and its adapted weights cannot."""
+    if loaded.weights is None or not (loaded.weights.parent / WORDS_FILE).is_file():
+        return None
+    text = f"{WORDS_FILE} of {config.start} is for its own weights: those made here check no sentences"
+    warnings.warn(text, stacklevel=2)
+    return text

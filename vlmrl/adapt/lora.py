@@ -11,7 +11,7 @@ SCALE = 2.0
 PLAIN = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight", "text_projection", "proj")
 """Matrices that modules hold as parameters of their own: projections into attention, and out of the towers."""
 KERNELS = ((1, 1), (3, 3))
-"""Convolutions that get factors; stems and patch embeddings stay as they are."""
+"""Convolutions that get factors, those of a ResNet's stem among them; patch embeddings stay as they are."""
 
 
 class LowRank(nn.Module):

@@ -19,6 +19,7 @@ from vlmrl.adapt.loss import pair_labels, pair_weights, soft_sigmoid_loss
 from vlmrl.encoders import speed
 from vlmrl.encoders.sources import LoadedClip, build_scratch, load_clip
 from vlmrl.errors import usage_error
+from vlmrl.frames import Interpolation
 
 SCALES = ("logit_scale", "logit_bias")
 
@@ -34,6 +35,14 @@ def load_start(start: str, seed: int) -> LoadedClip:
     if not isinstance(size, int) and size[0] != size[1]:
         raise usage_error("start", f"{start} with images of {size}", "a square image size", "take another")
     return loaded
+
+
+def image_shape(model: Any) -> tuple[int, Interpolation]:
+    """Return the side in pixels of the square that a model takes, and how frames are resized to it."""
+    preprocess = model.visual.preprocess_cfg
+    size = preprocess["size"]
+    bilinear = preprocess["interpolation"] == "bilinear"  # open_clip reads anything else as bicubic
+    return size if isinstance(size, int) else size[0], "bilinear" if bilinear else "bicubic"
 
 
 def prepare(loaded: LoadedClip, config: AdaptConfig) -> bool:
@@ -137,7 +146,8 @@ def similarity_logits(
 def backward(model: Any, inputs: Inputs, labels: LabelConfig, parts: int, half: torch.dtype | None) -> float:
     """Add the gradient of the batch's loss to the model's and return the loss, computed in `parts`.
 
-    Source of the parts: Gao et al. 2021 (GradCache), sentences first without and at the end with a graph.
+    Source of the parts: Gao et al. 2021 (GradCache), sentences first without and at the end with a graph; dropout
+    draws the same both times.
     Deviation: batch normalisation, where there is any, sees a part at a time, in which every family has its share.
     """
     device = model.logit_scale.device
@@ -152,10 +162,12 @@ def backward(model: Any, inputs: Inputs, labels: LabelConfig, parts: int, half: 
         loss = soft_sigmoid_loss(logits, truth, same, labels, total)
         loss.backward()
         return loss.item()
-    pieces = tokens.chunk(parts)
+    pieces, states, first_time = tokens.chunk(parts), [], []
     with torch.no_grad():
-        words = torch.cat([encode_words(model, piece, half) for piece in pieces])
-    words.requires_grad_(True)
+        for piece in pieces:
+            states.append(_random_state(device))
+            first_time.append(encode_words(model, piece, half))
+    words = torch.cat(first_time).requires_grad_(True)
     sum_of_parts = 0.0
     for first in range(parts):
         rows = torch.arange(first, len(images), parts, device=device)
@@ -164,11 +176,25 @@ def backward(model: Any, inputs: Inputs, labels: LabelConfig, parts: int, half: 
         loss.backward()
         sum_of_parts += loss.item()
     assert words.grad is not None
-    for piece, gradient in zip(pieces, words.grad.split([len(p) for p in pieces]), strict=True):
+    gradients = words.grad.split([len(piece) for piece in pieces])
+    for piece, state, gradient in zip(pieces, states, gradients, strict=True):
+        _random_state(device, state)
         again = encode_words(model, piece, half)
         if again.requires_grad:
             again.backward(gradient)
     return sum_of_parts
+
+
+def _random_state(device: torch.device, state: Tensor | None = None) -> Tensor:
+    """Return the state of the generator that dropout draws from on `device`; with `state`, put that in its place."""
+    cuda = device.type == "cuda"
+    if state is None:
+        return torch.cuda.get_rng_state(device) if cuda else torch.get_rng_state()
+    if cuda:
+        torch.cuda.set_rng_state(state, device)
+    else:
+        torch.set_rng_state(state)
+    return state
 
 
 @torch.no_grad()

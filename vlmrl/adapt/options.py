@@ -31,7 +31,7 @@ class AdaptOptions:
     out: Path | None = None
     """Folder to make; it becomes an open_clip directory, and is whole at any moment."""
     resume: Path | None = None
-    """Go on with this folder's run, exactly where it stopped; only --device may be given with it."""
+    """Go on with this folder's run, exactly where it stopped; only --device and --weights may be given with it."""
     world: Words = ()
     """Gymnasium id of a World to draw frames of, such as vlmrl/CartPole-v0; repeatable."""
     stored: Paths = ()
@@ -54,7 +54,7 @@ class AdaptOptions:
     steps: int = AdaptConfig.steps
     """Optimiser steps."""
     minutes: float = AdaptConfig.minutes
-    """Stop after so many minutes, the schedule done; 0 goes by steps alone."""
+    """Stop after so many minutes, the schedule done, or after --steps, whichever comes first; 0 goes by steps alone."""
     batch: int = AdaptConfig.batch
     """Frames of a step."""
     captions: int = AdaptConfig.captions
@@ -64,7 +64,7 @@ class AdaptOptions:
     lr: float | None = AdaptConfig.lr
     """Highest learning rate; by default 2e-3 from scratch, 5e-4 low-rank, 5e-5 otherwise."""
     warmup: int = AdaptConfig.warmup
-    """Steps of linear warm-up, at most a fifth of all."""
+    """Steps of linear warm-up, at most a fifth of all, and of --minutes."""
     weight_decay: float = AdaptConfig.weight_decay
     """Decay of matrices and kernels."""
     no_augment: bool = False
@@ -80,13 +80,13 @@ class AdaptOptions:
     held_out: float = AdaptConfig.held_out
     """Share of the frames that is never trained on."""
     validate_every: int = AdaptConfig.validate_every
-    """Steps between validations; each writes a checkpoint."""
+    """Steps between validations; each writes a checkpoint, and so do five minutes without one."""
     validation_frames: int = AdaptConfig.validation_frames
     """Held-out frames of a validation."""
     export: Literal["best", "latest"] = AdaptConfig.export
     """Which weights are kept: those of the lowest held-out loss, or the last."""
-    weights: Literal["fp16", "fp32"] = AdaptConfig.weights
-    """Precision of the weights that are written."""
+    weights: Literal["fp16", "fp32"] | None = None
+    """Precision of the weights that are written; by default fp16, or with --resume as the run began."""
     precision: Literal["auto", "float32", "bfloat16"] = AdaptConfig.precision
     """What the towers compute in; auto takes bfloat16 where it is fast."""
     device: str | None = None
@@ -123,17 +123,18 @@ class AdaptOptions:
         )
         shares = tuple(map(_parse_share, self.share))
         made = {"sources": tuple(sources), "shares": shares, "labels": labels, "augment": not self.no_augment}
+        made |= {"weights": self.weights or AdaptConfig.weights}
         config = AdaptConfig(**{**same, **made})
         require_sources(config)
         return config
 
     def check_resume(self) -> None:
         """Refuse other arguments beside --resume. Raises: UsageError naming them."""
-        allowed = ("resume", "device", "json")
+        allowed = ("resume", "device", "weights", "json")
         for field in dataclasses.fields(self):
             if field.name not in allowed and getattr(self, field.name) != field.default:
                 name = f"--{field.name.replace('_', '-')}"
-                expected = "no other arguments but --device: all is as the run began"
+                expected = "no other arguments but --device and --weights: all is as the run began"
                 raise usage_error("resume", f"also {name}", expected, f"leave {name} out, or begin anew")
 
 

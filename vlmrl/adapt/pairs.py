@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from vlmrl.errors import usage_error
-from vlmrl.frames import check_frames, resize_frames
+from vlmrl.frames import Interpolation, check_frames, resize_frames
 
 Fits = Callable[[str], bool]
 MAX_TRIES = 100
@@ -54,10 +54,12 @@ class ArrayStore:
     """Frames in an array, usually memory-mapped: what is drawn is read, nothing else."""
 
     def __init__(
-        self, name: str, frames: np.ndarray, known: Known, train: np.ndarray, held_out: np.ndarray, size: int
-    ) -> None:
+        self, name: str, frames: np.ndarray, known: Known, train: np.ndarray, held_out: np.ndarray, size: int,
+        interpolation: Interpolation = "bicubic",
+    ) -> None:  # fmt: skip
         """Hold frames uint8 (n, H, W, 3), drawn at `size` pixels; `train` and `held_out` are rows, disjoint."""
         self.name, self.frames, self.known, self.size = name, frames, known, size
+        self.interpolation: Interpolation = interpolation
         self._rows = {False: train, True: held_out}
 
     @property
@@ -77,7 +79,7 @@ class ArrayStore:
 
     def read(self, rows: np.ndarray) -> tuple[np.ndarray, Known]:
         """Return the frames of these rows and what is known of them."""
-        frames = fit_square(self.frames[rows], self.size)
+        frames = fit_square(self.frames[rows], self.size, self.interpolation)
         degrees, captions = self.known.degrees, self.known.captions
         if degrees is not None:
             return frames, Known(degrees=np.asarray(degrees[rows], np.float32))
@@ -95,18 +97,21 @@ class ArrayStore:
             raise usage_error(
                 "frames", got, "some to train on and some held out", "draw more, or leave less out"
             )
-        return ArrayStore(self.name, self.frames, self.known, parts[0], parts[1], self.size)
+        return ArrayStore(
+            self.name, self.frames, self.known, parts[0], parts[1], self.size, self.interpolation
+        )
 
     def rows(self, held_out: bool) -> np.ndarray:
         """Return the rows that are never trained on, or those that are."""
         return self._rows[held_out]
 
 
-def fit_square(frames: np.ndarray, size: int) -> np.ndarray:
-    """Squash frames uint8 (n, H, W, 3) to (n, size, size, 3), as the encoders do."""
+def fit_square(frames: np.ndarray, size: int, interpolation: Interpolation = "bicubic") -> np.ndarray:
+    """Squash frames uint8 (n, H, W, 3) to (n, size, size, 3), as an encoder of this interpolation does."""
     if not len(frames) or frames.shape[1:3] == (size, size):
         return frames.reshape(-1, size, size, 3)
-    return resize_frames(check_frames(frames), size).permute(0, 2, 3, 1).contiguous().numpy()
+    pixels = resize_frames(check_frames(frames), size, interpolation=interpolation)
+    return pixels.permute(0, 2, 3, 1).contiguous().numpy()
 
 
 def split_tail(n: int, share: float) -> tuple[np.ndarray, np.ndarray]:
@@ -139,10 +144,10 @@ class Family:
         """Draw sentences that `fits` finds short enough; return K texts and their truths (n, K) of the frames.
 
         A grammar says `count` of them, three of four with one of the frames in mind. Captions bring one of
-        each frame's own; equal ones are one sentence, true of every frame that has it.
+        each frame's own, if one is short enough; equal ones are one sentence, true of every frame that has it.
         """
         if self.grammar is None:
-            return _own_captions(rng, [frame for part in known for frame in part.captions or ()])
+            return _own_captions(rng, [frame for part in known for frame in part.captions or ()], fits)
         degrees = np.concatenate([part.degrees for part in known if part.degrees is not None])
         texts, truth = [], np.zeros((len(degrees), count), np.float32)
         for column in range(count):
@@ -158,20 +163,20 @@ class Family:
 
 
 def _own_captions(
-    rng: np.random.Generator, captions: list[Mapping[str, float]]
+    rng: np.random.Generator, captions: list[Mapping[str, float]], fits: Fits
 ) -> tuple[list[str], np.ndarray]:
-    chosen = [list(frame)[rng.integers(len(frame))] for frame in captions]
+    short = [[text for text in frame if fits(text)] for frame in captions]
+    chosen = [own[rng.integers(len(own))] for own in short if own]
     texts = list(dict.fromkeys(chosen))
     truth = [[frame.get(text, 0.0) for text in texts] for frame in captions]
     return texts, np.array(truth, np.float32).reshape(len(captions), len(texts))
 
 
-def family_shares(families: Sequence[Family], wished: Mapping[str, float]) -> list[float]:
-    """Return the share of each family in a batch: as wished, the rest evenly over those not named.
+def family_shares(names: Sequence[str], wished: Mapping[str, float]) -> list[float]:
+    """Return the share in a batch of each family, by its name: as wished, the rest evenly over those not named.
 
     Raises: UsageError if a name is unknown, or nothing is left for a family.
     """
-    names = [family.name for family in families]
     for name in wished:
         if name not in names:
             raise usage_error("shares", name, f"one of {', '.join(names)}", "correct the name")

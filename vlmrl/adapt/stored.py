@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from vlmrl.adapt.cache import DEGREES, FRAMES
 from vlmrl.adapt.config import StoredSource
 from vlmrl.adapt.pairs import ArrayStore, Known, split_tail
 from vlmrl.errors import usage_error
+from vlmrl.frames import Interpolation
 
-FRAMES, DEGREES = ".frames.npy", ".degrees.npy"
 REMEDY = "draw it again with python -m experiments.embedded.data"
 
 
@@ -25,7 +26,9 @@ def world_grammar(name: str) -> Any:
     return getattr(import_module(f"vlmrl_envs.{name}.captions"), "GRAMMAR", None)
 
 
-def open_stored(source: StoredSource, size: int, held_out: float) -> dict[str, list[ArrayStore]]:
+def open_stored(
+    source: StoredSource, size: int, held_out: float, interpolation: Interpolation = "bicubic"
+) -> dict[str, list[ArrayStore]]:
     """Open a folder's files, memory-mapped, by world; the last `held_out` share of each is held out.
 
     Raises: UsageError for an empty folder, an unknown world, files that do not pair or fit its grammar.
@@ -44,11 +47,11 @@ def open_stored(source: StoredSource, size: int, held_out: float) -> dict[str, l
         if grammar is None:
             raise usage_error("stored", name, "the folder name of a world of vlmrl_envs", "rename the file")
         mine = [path for path in paths if path.name.split("-")[0].removesuffix(FRAMES) == name]
-        stores[name] = [_open(path, len(grammar.facts), size, held_out) for path in mine]
+        stores[name] = [_open(path, len(grammar.facts), size, held_out, interpolation) for path in mine]
     return stores
 
 
-def _open(path: Path, facts: int, size: int, held_out: float) -> ArrayStore:
+def _open(path: Path, facts: int, size: int, held_out: float, interpolation: Interpolation) -> ArrayStore:
     beside = path.with_name(path.name.removesuffix(FRAMES) + DEGREES)
     if not beside.is_file():
         raise usage_error("stored", f"{path} without {beside.name}", "frames and degrees that pair", REMEDY)
@@ -65,4 +68,5 @@ def _open(path: Path, facts: int, size: int, held_out: float) -> ArrayStore:
     if len(frames) < 2:
         raise usage_error("stored", f"{path} with {len(frames)} frames", "2 or more", REMEDY)
     name = path.name.removesuffix(FRAMES)
-    return ArrayStore(name, frames, Known(degrees=degrees), *split_tail(len(frames), held_out), size=size)
+    train, out = split_tail(len(frames), held_out)
+    return ArrayStore(name, frames, Known(degrees=degrees), train, out, size, interpolation)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -25,16 +27,22 @@ from vlmrl.checkpoints import Checkpoint
 from vlmrl.encoders.sources import LoadedClip
 from vlmrl.errors import usage_error
 
+WARMUP = 0.2
+"""Largest share of a run that its warm-up takes, by steps or by the clock."""
+
 
 def learning_rate(config: AdaptConfig, step: int, progress: float) -> float:
-    """Return the rate of a step: linear warm-up, then half a cosine down to 2% at `progress` 1."""
+    """Return the rate of a step: linear warm-up, then half a cosine down to 2% at `progress` 1.
+
+    `progress`, 0 to 1, is the share that is done by steps or by the clock, whichever is further.
+    """
     warmup = max(1, min(config.warmup, config.steps // 5))
-    rise = min(1.0, (step + 1) / warmup)
+    rise = min(1.0, max((step + 1) / warmup, progress / WARMUP))
     return config.learning_rate() * rise * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0))))
 
 
 class NotFinite(FloatingPointError):
-    """A loss or a gradient that is NaN or infinite; the weights are as before the step."""
+    """A loss or a gradient that is NaN or infinite; nothing has been learnt from it."""
 
 
 class Training:
@@ -51,6 +59,8 @@ class Training:
         self.step = 0
         self.seconds = 0.0
         """Time spent training so far, interruptions left out."""
+        self.whole = True
+        """False while a step is being taken: what is there then is not to be saved."""
         self.digest = frozen_digest(self.model)
         self._names = {id(p): name for name, p in self.model.named_parameters()}
 
@@ -63,7 +73,7 @@ class Training:
     def train_step(self, inputs: Inputs, progress: float) -> float:
         """Do one optimiser step and return its loss.
 
-        Raises: NotFinite; nothing has been learnt from the batch then.
+        Raises: NotFinite; weights and batch normalisation's statistics are then as before the step.
         """
         config = self.config
         set_training(self.model, frozen_norms=bool(config.low_rank))
@@ -71,17 +81,32 @@ class Training:
             group["lr"] = learning_rate(config, self.step, progress)
         torch.manual_seed(config.seed * 1_000_003 + self.step)  # dropout: so a resumed step is the same step
         self.optimizer.zero_grad(set_to_none=True)
-        loss = backward(self.model, inputs, config.labels, config.accumulate, self.half)
-        trainable = [p for group in self.optimizer.param_groups for p in group["params"]]
-        norm = float(torch.nn.utils.clip_grad_norm_(trainable, config.clip_norm))
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            self.optimizer.zero_grad(set_to_none=True)
-            raise NotFinite(f"loss: got {loss} (gradient {norm}) at step {self.step}")
+        with self._statistics_put_back():
+            loss = backward(self.model, inputs, config.labels, config.accumulate, self.half)
+            trainable = [p for group in self.optimizer.param_groups for p in group["params"]]
+            norm = float(torch.nn.utils.clip_grad_norm_(trainable, config.clip_norm))
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                self.optimizer.zero_grad(set_to_none=True)
+                raise NotFinite(f"loss: got {loss} (gradient {norm}) at step {self.step}")
         self.optimizer.step()
         with torch.no_grad():
             self.model.logit_scale.clamp_(max=math.log(config.max_logit_scale))
         self.step += 1
+        self.whole = True
         return loss
+
+    @contextlib.contextmanager
+    def _statistics_put_back(self) -> Iterator[None]:
+        """Put buffers, which batch normalisation moves as a loss is computed, back as they were if that fails."""
+        before = [buffer.clone() for buffer in self.model.buffers()]
+        self.whole = False
+        try:
+            yield
+        except BaseException:
+            for buffer, value in zip(self.model.buffers(), before, strict=True):
+                buffer.copy_(value)
+            self.whole = True
+            raise
 
     def validate(self, inputs: Inputs, maker: BatchMaker) -> dict[str, float]:
         """Judge the model on the held-out batch. Raises: NotFinite if its loss is not finite."""

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
+from torch import Tensor
 
 from vlmrl import ranks
 from vlmrl.adapt.batches import BatchMaker, Inputs, to_images
@@ -96,19 +97,25 @@ def validate(
 def _facts(
     model: Any, store: ArrayStore, grammar: Any, maker: BatchMaker, half: torch.dtype | None
 ) -> float | None:
-    """Return the mean, over the facts that vary, of the correlation of similarity with degree."""
+    """Return the mean, over the facts that vary and are said shortly enough, of similarity's correlation with degree."""
     if not getattr(grammar, "facts", None):
         return None
     device = model.logit_scale.device
-    texts = [f"{grammar.subjects[0]} {fact.phrases[0]}" for fact in grammar.facts]
-    shown, known = store.read(store.rows(True)[:MOST])
-    words = encode_words(model, maker.tokenize(texts).to(device), half)
-    images = to_images(shown, maker.mean, maker.std)
-    frames = torch.cat([encode_frames(model, x.to(device), half) for x in images.split(CHUNK)])
-    cosine, degrees = (frames @ words.T).float().cpu().numpy(), known.degrees
-    assert degrees is not None
+    texts = {i: f"{grammar.subjects[0]} {fact.phrases[0]}" for i, fact in enumerate(grammar.facts)}
+    texts = {i: text for i, text in texts.items() if maker.fits(text)}
+    if not texts:
+        return None
+    words = encode_words(model, maker.tokenize(list(texts.values())).to(device), half)
+    rows = store.rows(True)[:MOST]
+    found: list[Tensor] = []
+    known: list[np.ndarray] = []
+    for start in range(0, len(rows), CHUNK):
+        shown, about = store.read(rows[start : start + CHUNK])
+        found.append(encode_frames(model, to_images(shown, maker.mean, maker.std).to(device), half))
+        known.append(np.asarray(about.degrees))
+    cosine, degrees = (torch.cat(found) @ words.T).float().cpu().numpy(), np.concatenate(known)
     each = [
-        ranks.spearman(cosine[:, i], degrees[:, i]) for i in range(len(texts)) if degrees[:, i].std() > 0.02
+        ranks.spearman(cosine[:, k], degrees[:, i]) for k, i in enumerate(texts) if degrees[:, i].std() > 0.02
     ]
     values = [value for value in each if value is not None]
     return float(np.mean(values)) if values else None

@@ -13,6 +13,7 @@ from vlmrl.adapt.captions import VideoCaption, read_captions
 from vlmrl.adapt.config import VideoSource
 from vlmrl.adapt.pairs import ArrayStore, Known, split_tail
 from vlmrl.errors import usage_error
+from vlmrl.frames import Interpolation
 from vlmrl.video import read_video
 
 CLIP = "\n"
@@ -28,6 +29,7 @@ def open_videos(
     cache: Path,
     most: int,
     check: Callable[[list[str]], None] = lambda texts: None,
+    interpolation: Interpolation = "bicubic",
 ) -> ArrayStore:
     """Return the frames of a folder of videos, at most `most`, each with its captions.
 
@@ -44,7 +46,7 @@ def open_videos(
             yield from _decode(path, rows, clip, source.fps)
 
     split = lambda known: split_clips(known, held_out, seed)  # noqa: E731
-    store = cached_store(cache, name, size, most, parts, split)
+    store = cached_store(cache, name, size, most, parts, split, interpolation)
     if store.count < 1 or store.held_out < 1:
         got = f"{store.count + store.held_out} frames in {source.videos}"
         raise usage_error("videos", got, "two or more", "raise --fps, or add videos")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from vlmrl.adapt.config import WorldSource
 from vlmrl.adapt.pairs import Known, Store, fit_square, split_tail
 from vlmrl.adapt.stored import world_grammar
 from vlmrl.errors import usage_error
+from vlmrl.frames import Interpolation
 from vlmrl.runtime import without_display
 from vlmrl.tasks import check_env, slug
 
@@ -22,6 +23,10 @@ CHUNK = 256
 """Frames in memory at once."""
 NOMINAL = 20_000
 """What a world that draws every batch anew counts for beside others."""
+NEEDED = ("sample_states", "describe", "render_states")
+"""The methods that a world must have: of the World protocol, these alone."""
+MAX_DRAWS = 100
+"""Draws of states, of which some may be held out, until there are enough."""
 
 
 def world_name(env_id: str) -> str:
@@ -33,21 +38,23 @@ def world_name(env_id: str) -> str:
 
 
 class WorldFrames:
-    """A World that draws its own states and says what is true of them.
+    """A world that draws its own states and says what is true of them.
 
     A world with a grammar (`grammar` and `fact_degrees(states)`, of its own or of its `rules`; the worlds of
-    vlmrl_envs keep theirs in captions.py) is judged sentence by sentence; any other by what `describe` says.
+    vlmrl_envs keep theirs in captions.py) is judged sentence by sentence, and states that show what it holds out are
+    passed over; any other is judged by what `describe` says.
     """
 
-    def __init__(self, source: WorldSource, size: int) -> None:
+    def __init__(self, source: WorldSource, size: int, interpolation: Interpolation = "bicubic") -> None:
         """Open the world of `source`, to be drawn at `size` pixels.
 
-        Raises: UsageError if it is unknown or no World.
+        Raises: UsageError if it is unknown, or lacks a method that is needed.
         """
         self.name = world_name(source.env_id)
         self.envs = _open(source)
         self.world = self.envs.unwrapped
         self.size = size
+        self.interpolation: Interpolation = interpolation
         owner = self.world if hasattr(self.world, "fact_degrees") else getattr(self.world, "rules", None)
         self.grammar = getattr(owner, "grammar", None) or world_grammar(self.name)
         self._degrees = getattr(owner, "fact_degrees", None) if self.grammar is not None else None
@@ -65,12 +72,32 @@ class WorldFrames:
                 else Known(degrees=np.zeros((0, len(self.grammar.facts))))
             )
             return np.zeros((0, self.size, self.size, 3), np.uint8), known
-        frames, about = self.look(self.world.sample_states(rng, n))
+        frames, about = self.look(self.states(rng, n))
         return frames, Known(captions=about) if self.grammar is None else Known(degrees=np.array(about))
+
+    def states(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """Draw n states (n, S) that training may see: none shows a composition that the grammar holds out.
+
+        Raises: UsageError if hardly any may be seen.
+        """
+        if self._degrees is None or not hasattr(self.grammar, "held_pairs"):
+            return np.asarray(self.world.sample_states(rng, n))
+        from vlmrl_envs.held_out import training_states
+
+        found: list[np.ndarray] = []
+        for _ in range(MAX_DRAWS):
+            states = np.asarray(self.world.sample_states(rng, n))
+            seen = training_states(self.grammar, np.asarray(self._degrees(states), np.float64))
+            found.append(states[seen])
+            if sum(map(len, found)) >= n:
+                return np.concatenate(found)[:n]
+        got = f"{self.name}, whose states nearly all show what its grammar holds out"
+        raise usage_error("world", got, "states that training may see", "draw others in sample_states")
 
     def look(self, states: np.ndarray) -> tuple[np.ndarray, Any]:
         """Return frames (n, S, S, 3) of states and, for each, degrees (F,) or truths by caption."""
-        frames = fit_square(self.world.render_states(states, size=(self.size, self.size)), self.size)
+        drawn = self.world.render_states(states, size=(self.size, self.size))
+        frames = fit_square(drawn, self.size, self.interpolation)
         if self._degrees is not None:
             return frames, np.asarray(self._degrees(states), np.float32)
         captions = [{c.text: float(c.degree) for c in self.world.describe(state)} for state in states]
@@ -83,37 +110,48 @@ class WorldFrames:
         """Yield n frames in chunks, with what is known of them."""
         rng = np.random.default_rng([seed, zlib.crc32(self.name.encode())])
         for start in range(0, n, CHUNK):
-            yield self.look(self.world.sample_states(rng, min(CHUNK, n - start)))
+            yield self.look(self.states(rng, min(CHUNK, n - start)))
 
 
 def _open(source: WorldSource) -> Any:
     import gymnasium
 
-    from vlmrl_envs.world import is_world
-
     check_env(source.env_id)
     without_display()
-    remedy = "use a World: a vector env with sample_states, describe and render_states"
-    if gymnasium.spec(source.env_id).vector_entry_point is None:
-        raise usage_error("world", f"{source.env_id}, a single env", "a World", remedy)
     options: dict[str, Any] = dict(source.env_kwargs)
-    options |= {"num_envs": 1, "vectorization_mode": "vector_entry_point"}
+    make: Callable[..., Any] = gymnasium.make
+    if gymnasium.spec(source.env_id).vector_entry_point is not None:
+        options |= {"num_envs": 1, "vectorization_mode": "vector_entry_point"}
+        make = gymnasium.make_vec
     try:
-        envs = gymnasium.make_vec(source.env_id, **options)
+        envs = make(source.env_id, **options)
     except (TypeError, gymnasium.error.Error, ImportError) as error:
         got = f"{source.env_id} with {dict(source.env_kwargs)} ({error})"
         raise usage_error("world", got, "a world that can be made", "check its arguments") from error
-    if not is_world(envs):
+    missing = [name for name in NEEDED if not callable(getattr(envs.unwrapped, name, None))]
+    if missing:
         envs.close()
-        raise usage_error("world", f"{source.env_id}, which is none", "a World", remedy)
+        got = f"{source.env_id} without {', '.join(missing)}"
+        remedy = "give it sample_states(rng, n), describe(state) and render_states(states, size=(H, W))"
+        raise usage_error("world", got, f"an env with {', '.join(NEEDED)}", remedy)
     return envs
 
 
 def open_world(
-    source: WorldSource, size: int, held_out: float, seed: int, cache: Path, most: int
+    source: WorldSource,
+    size: int,
+    held_out: float,
+    seed: int,
+    cache: Path,
+    most: int,
+    check: Callable[[list[str]], None] = lambda texts: None,
+    interpolation: Interpolation = "bicubic",
 ) -> tuple[Store, Any]:
-    """Return a world's frames, drawn into the cache (at most `most`) or anew for each batch, and its grammar."""
-    world = WorldFrames(source, size)
+    """Return a world's frames, drawn into the cache (at most `most`) or anew for each batch, and its grammar.
+
+    `check` refuses captions that the model cannot read; of frames drawn anew they are passed over.
+    """
+    world = WorldFrames(source, size, interpolation)
     if source.frames == 0:
         return world, world.grammar
     n = min(source.frames, most)
@@ -129,6 +167,8 @@ def open_world(
         n,
         lambda: world.parts(seed, n),
         lambda known: split_tail(len(known), held_out),
+        interpolation,
     )
     world.envs.close()
+    check(list(dict.fromkeys(text for captions in store.known.captions or () for text in captions)))
     return store, world.grammar

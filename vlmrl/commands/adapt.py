@@ -33,7 +33,7 @@ class Adapt(AdaptOptions):
         else:
             self.check_resume()
         from vlmrl import adapt
-        from vlmrl.adapt.loop import adapt_line
+        from vlmrl.adapt.progress import adapt_line
         from vlmrl.runtime import limit_threads
 
         limit_threads()
@@ -41,7 +41,7 @@ class Adapt(AdaptOptions):
         interrupted = f"interrupted; go on with: vlmrl adapt --resume {path}"
         with progress_line(lambda: interrupted, line=adapt_line) as printer:
             if config is None:
-                result = adapt.resume(path, self.device, printer)
+                result = adapt.resume(path, self.device, printer, weights=self.weights)
             else:
                 result = adapt.run(config, printer)
         plain = to_plain(result)

@@ -82,7 +82,7 @@ class Label:
     """Answer in a browser which of two clips is closer to the goal; Ctrl-C or Finish ends it, nothing is lost."""
 
     run_path: RunPath
-    """Run folder with pairs in preferences/."""
+    """Run folder with a store of pairs, or with pairs in preferences/."""
     person: str = ""
     """Who answers; kept with each answer."""
     port: int = 0

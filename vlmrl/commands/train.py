@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from vlmrl.agents.config import PPOConfig
 from vlmrl.commands.outcome import Outcome, RunPath, progress_line, rows, say
+from vlmrl.preferences.online_config import LabellerName, PreferencesConfig
 from vlmrl.rewards.learned_config import LearnedConfig
 from vlmrl.task_options import ForTask
 from vlmrl.tasks import TASKS
@@ -47,6 +48,10 @@ class Train(ForTask):
     """How many as a share of all states, in (0, 1]; 0.1 is usual. Without either, it is asked about every state."""
     learned: LearnedConfig = field(default_factory=LearnedConfig)
     """The learned reward, where there is a limit."""
+    labeller: LabellerName | None = None
+    """Learn the reward from preferences of encoder, chat, human, oracle, or routed (the encoder first); by default not."""
+    preferences: PreferencesConfig = field(default_factory=PreferencesConfig)
+    """Pairs, stages and learning, where there is a labeller."""
     checkpoint_every: int = 100_000
     """Environment steps between checkpoints."""
     video: bool = True
@@ -97,7 +102,7 @@ def _watched(train: Callable[[ProgressPrinter], Any], out: Path) -> Outcome:
 
 PRESET_FIELDS = (
     "encoder", "reward", "num_envs", "total_steps", "renderer", "reward_resolution", "queries", "query_share", "learned",
-    "checkpoint_every", "video", "agent",
+    "labeller", "preferences", "checkpoint_every", "video", "agent",
 )  # fmt: skip
 """Fields of `Train` whose defaults are those of the task's preset."""
 

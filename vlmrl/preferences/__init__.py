@@ -2,6 +2,7 @@
 
 Data flows one way: segments of rollouts, pairs, answers of a labeller kept in a store, a reward fitted to them.
 
+    formulas.py configs.py    small formulas and settings that several parts share
     protocol.py         segments, pairs, questions, answers, labellers: what everything here speaks of
     segments.py         a bounded pool of segments of rollouts; samplers.py: which pairs of them are asked
     oracle.py           labellers: the oracle, an encoder (encoder_labeller.py), a cheap one before a better (routed.py)
@@ -9,6 +10,8 @@ Data flows one way: segments of rollouts, pairs, answers of a labeller kept in a
     stage.py            one stage of asking, until there are enough labels
     bradley_terry.py calibration.py networks.py labelled.py fitting.py    mathematics and fitting
     weights.py learned.py learning.py    the learned reward; relabelling.py: new rewards for all that was seen
+    chat/ human/        labellers: a chat model behind an address, a person in a browser
+    online_config.py answers.py account.py online.py    all of it while an agent trains, in stages, resumed to the bit
 
 Importing this loads no torch.
 """
@@ -19,14 +22,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vlmrl.preferences.encoder_labeller import EncoderLabeller, EncoderLabellerConfig
+    from vlmrl.preferences.configs import EncoderLabellerConfig, PixelPreferenceConfig, PreferenceConfig
+    from vlmrl.preferences.encoder_labeller import EncoderLabeller
     from vlmrl.preferences.exchange import check_store, export_jsonl, import_jsonl, import_store
-    from vlmrl.preferences.learning import (
-        PixelPreferenceConfig,
-        PixelPreferenceReward,
-        PreferenceConfig,
-        PreferenceReward,
-    )
+    from vlmrl.preferences.learning import PixelPreferenceReward, PreferenceReward
+    from vlmrl.preferences.online import OnlinePreferenceReward, PreferenceLearner
+    from vlmrl.preferences.online_config import PreferencesConfig
     from vlmrl.preferences.oracle import OracleConfig, OracleLabeller
     from vlmrl.preferences.protocol import Answer, Labeller, Pair, Question, Segment, StreamingLabeller
     from vlmrl.preferences.relabelling import EmbeddingRing, relabel
@@ -41,19 +42,21 @@ _HOMES = {
     "StreamingLabeller": "protocol", "PoolConfig": "segments", "SegmentPool": "segments",
     "Disagreement": "samplers", "Entropy": "samplers", "Mixture": "samplers", "Uniform": "samplers",
     "VisualGap": "samplers", "OracleConfig": "oracle", "OracleLabeller": "oracle",
-    "EncoderLabeller": "encoder_labeller", "EncoderLabellerConfig": "encoder_labeller",
+    "EncoderLabeller": "encoder_labeller", "EncoderLabellerConfig": "configs",
     "RoutedConfig": "routed", "RoutedLabeller": "routed", "PreferenceStore": "store", "gather": "stage",
     "check_store": "exchange", "export_jsonl": "exchange", "import_jsonl": "exchange", "import_store": "exchange",
-    "PreferenceConfig": "learning", "PreferenceReward": "learning", "PixelPreferenceConfig": "learning",
+    "PreferenceConfig": "configs", "PreferenceReward": "learning", "PixelPreferenceConfig": "configs",
     "PixelPreferenceReward": "learning", "EmbeddingRing": "relabelling", "relabel": "relabelling",
+    "OnlinePreferenceReward": "online", "PreferenceLearner": "online", "PreferencesConfig": "online_config",
 }  # fmt: skip
 
 __all__ = [
-    "Answer", "Disagreement", "EmbeddingRing", "EncoderLabeller", "EncoderLabellerConfig", "Entropy", "Labeller",
-    "Mixture", "OracleConfig", "OracleLabeller", "Pair", "PixelPreferenceConfig", "PixelPreferenceReward", "PoolConfig",
-    "PreferenceConfig", "PreferenceReward", "PreferenceStore", "Question", "RoutedConfig", "RoutedLabeller", "Segment",
-    "SegmentPool", "StreamingLabeller", "Uniform", "VisualGap", "check_store", "export_jsonl", "gather", "import_jsonl",
-    "import_store", "relabel",
+    "Answer", "Disagreement", "EmbeddingRing", "EncoderLabeller", "EncoderLabellerConfig", "Entropy",
+    "Labeller", "Mixture", "OnlinePreferenceReward", "OracleConfig", "OracleLabeller", "Pair",
+    "PixelPreferenceConfig", "PixelPreferenceReward", "PoolConfig", "PreferenceConfig", "PreferenceLearner",
+    "PreferenceReward", "PreferenceStore", "PreferencesConfig", "Question", "RoutedConfig", "RoutedLabeller",
+    "Segment", "SegmentPool", "StreamingLabeller", "Uniform", "VisualGap", "check_store", "export_jsonl",
+    "gather", "import_jsonl", "import_store", "relabel",
 ]  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from vlmrl.errors import usage_error
 from vlmrl.preferences.protocol import Answer, Group, Labeller, Pair, Question
@@ -30,6 +30,22 @@ def answer_groups(labeller: Labeller, pairs: Sequence[Pair], question: Question)
     if len(given) != len(pairs):
         got = f"{len(given)} answers of {labeller.name}"
         raise usage_error("labeller", got, f"{len(pairs)}, one for each pair", "abstain where there is none")
+
+
+def collected(stream: Iterable[Group], count: int) -> list[Answer]:
+    """Return the answers of a stream to `count` pairs, in the pairs' order.
+
+    Raises: what the stream raises, Ctrl-C too; the error then carries `answers`, None where none was given.
+    """
+    answers: list[Answer | None] = [None] * count
+    try:
+        for group in stream:
+            for place, answer in group:
+                answers[place] = answer
+    except BaseException as error:  # what was paid for is handed over
+        error.answers = answers  # type: ignore[attr-defined]
+        raise
+    return [answer for answer in answers if answer is not None]
 
 
 def _groups(labeller: Labeller, pairs: Sequence[Pair], question: Question) -> Iterator[Group]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import get_args
 
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vlmrl.errors import usage_error
-
-Aggregate = Literal["sum", "mean"]
+from vlmrl.preferences.configs import Aggregate
 
 
 def segment_returns(

@@ -8,9 +8,8 @@ answer turned round.
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from time import perf_counter
 from typing import Any
 
@@ -19,35 +18,11 @@ import torch
 
 from vlmrl.encoders import Encoder
 from vlmrl.errors import usage_error
-from vlmrl.preferences.protocol import Answer, Pair, Question, Segment
+from vlmrl.preferences.configs import EncoderLabellerConfig
+from vlmrl.preferences.embedding import segment_embeddings
+from vlmrl.preferences.formulas import sigmoid
+from vlmrl.preferences.protocol import Answer, Pair, Question, Segment, segments_of
 from vlmrl.rewards.goal_baseline import GoalBaselineReward
-
-CHUNK = 4096
-"""Frames put together for the encoder at once: 48 MiB at 64 px."""
-
-
-@dataclass(frozen=True)
-class EncoderLabellerConfig:
-    """How the encoder's rewards become answers."""
-
-    alpha: float = 0.5
-    """Strength of the goal-baseline projection, 0 to 1; without a baseline it is 0."""
-    temperature: float = 0.05
-    """Difference of rewards that makes P(first) = 0.73; `calibrated` fits it."""
-    tie_band: float = 0.0
-    """P(first) this near to a half is a tie, 0 to 0.5."""
-    soft: bool = True
-    """Answer with P(first); otherwise with 0, 1/2 or 1."""
-    use_embeddings: bool = True
-    """Take the segments' own embeddings where they have some; they must be of this encoder."""
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.temperature) and self.temperature > 0):
-            raise usage_error(
-                "temperature", self.temperature, "a finite number above 0", "0.05 is the default"
-            )
-        if not 0 <= self.tie_band < 0.5:
-            raise usage_error("tie_band", self.tie_band, "a number in [0, 0.5)", "0 makes no ties")
 
 
 class EncoderLabeller:
@@ -82,9 +57,7 @@ class EncoderLabeller:
 
     def differences(self, pairs: Sequence[Pair], question: Question) -> np.ndarray:
         """Return the first segment's reward less the second's, float64 (P,), each the mean over its frames."""
-        rewards = self._segment_rewards(
-            {s.key: s for pair in pairs for s in (pair.first, pair.second)}, question
-        )
+        rewards = self._segment_rewards(segments_of(pairs), question)
         return np.array([rewards[pair.first.key] - rewards[pair.second.key] for pair in pairs], np.float64)
 
     def calibrated(
@@ -99,26 +72,15 @@ class EncoderLabeller:
 
     def _labels(self, differences: np.ndarray) -> np.ndarray:
         config = self.config
-        p = 0.5 * (1 + np.tanh(0.5 * differences / config.temperature))  # a sigmoid that cannot overflow
+        p = sigmoid(differences / config.temperature)
         p = np.where(np.abs(p - 0.5) <= config.tie_band, 0.5, p)
         return p if config.soft else np.where(p == 0.5, 0.5, (p > 0.5).astype(np.float64))
 
     def _segment_rewards(self, segments: dict[str, Segment], question: Question) -> dict[str, float]:
         reward = self._reward(question)
-        dim = self.encoder.embedding_dim
-        given = {
-            key: s.embeddings
-            for key, s in segments.items()
-            if self.config.use_embeddings and s.embeddings is not None and s.embeddings.shape[1:] == (dim,)
-        }
-        found = _means(reward, given)
-        lacking = [(key, s) for key, s in segments.items() if key not in given]
-        for part in _chunks(lacking):
-            frames = np.concatenate([s.frames for _, s in part])
-            vectors = self.encoder.embed_images(frames).cpu().numpy()
-            ends = np.cumsum([len(s.frames) for _, s in part])[:-1]
-            found |= _means(reward, dict(zip((key for key, _ in part), np.split(vectors, ends), strict=True)))
-        return found
+        use_own = self.config.use_embeddings
+        embeddings = segment_embeddings(self.encoder, list(segments.values()), use_own=use_own)
+        return _means(reward, dict(zip(segments, embeddings, strict=True)))
 
     def _reward(self, question: Question) -> GoalBaselineReward:
         if question not in self._rewards:
@@ -161,7 +123,7 @@ def fit_temperature(differences: np.ndarray, labels: np.ndarray) -> float:
 
 def slope_gradient(slope: float, differences: np.ndarray, labels: np.ndarray) -> float:
     """Return the derivative of the mean log-likelihood by the slope (1 / temperature); it falls with the slope."""
-    p = 0.5 * (1 + np.tanh(0.5 * slope * differences))
+    p = sigmoid(slope * differences)
     return float(np.mean((labels - p) * differences))
 
 
@@ -181,18 +143,3 @@ def _means(reward: GoalBaselineReward, embeddings: dict[str, np.ndarray]) -> dic
     rewards = reward.reward_of_embeddings(stacked.to(goal.device)).cpu().numpy().astype(np.float64)
     sums = np.add.reduceat(rewards, np.concatenate([[0], np.cumsum(lengths)[:-1]]))
     return dict(zip(embeddings, (sums / lengths).tolist(), strict=True))
-
-
-def _chunks(segments: list[tuple[str, Segment]]) -> Iterable[list[tuple[str, Segment]]]:
-    """Group segments of one frame size, about `CHUNK` frames in a group."""
-    part: list[tuple[str, Segment]] = []
-    count = 0
-    for key, segment in sorted(segments, key=lambda item: item[1].frames.shape[1:]):
-        shape = segment.frames.shape
-        if part and (count + len(segment.frames) > CHUNK or part[0][1].frames.shape[1:] != shape[1:]):
-            yield part
-            part, count = [], 0
-        part.append((key, segment))
-        count += len(segment.frames)
-    if part:
-        yield part

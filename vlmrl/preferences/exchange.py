@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from vlmrl.checkpoints import sync_directory
 from vlmrl.errors import UsageError, usage_error
 from vlmrl.preferences import rows, schema
+from vlmrl.preferences.formulas import pair_key, pixels_key
 from vlmrl.preferences.protocol import Answer, Segment
 from vlmrl.preferences.store import PreferenceStore
 
@@ -37,7 +39,7 @@ _COPIED = {
 def export_jsonl(store: PreferenceStore, path: str | Path) -> int:
     """Write all that a store holds to a JSONL file, as it is at one moment, and return how many answers.
 
-    The file appears whole or not at all. Raises: UsageError where it cannot be written.
+    The file appears whole or not at all, and is on the disk when this returns. Raises: UsageError where it cannot be written.
     """
     path = Path(path)
     temporary = path.with_name(f".tmp-{path.name}-{os.getpid()}")
@@ -50,6 +52,7 @@ def export_jsonl(store: PreferenceStore, path: str | Path) -> int:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        sync_directory(path.parent)  # else a power loss may bring the old file back
     except OSError as error:
         got = f"{path} ({error.strerror})"
         raise usage_error(
@@ -113,7 +116,7 @@ def check_store(store: PreferenceStore) -> list[str]:
         found += [f"table {row[0]}: refers to a missing row of {row[2]}" for row in missing]
         for key, height, width, data in store.rows("SELECT key, height, width, data FROM frames"):
             try:
-                whole = schema.frame_key(schema.unpack(data, height, width)) == key
+                whole = pixels_key(schema.unpack(data, height, width)) == key
                 found += [] if whole else [f"frame {key[:12]}: other pixels than its name says"]
             except ValueError as error:
                 found.append(f"frame {key[:12]}: {error}")
@@ -147,11 +150,11 @@ def _take(connection: sqlite3.Connection, line: dict[str, Any], first: bool) -> 
     values = [line[name] for name in _COPIED[table].split(", ")]
     if table == "frames":
         values[3] = base64.b64decode(values[3], validate=True)
-        _same(values[0], schema.frame_key(schema.unpack(values[3], values[1], values[2])))
+        _same(values[0], pixels_key(schema.unpack(values[3], values[1], values[2])))
     elif table == "segments":
         _same(values[0], Segment(_frames(connection, json.loads(values[1]))).key)
     elif table == "pairs":
-        _same(values[0], rows.pair_key(values[1], values[2]))
+        _same(values[0], pair_key(values[1], values[2]))
     else:
         place = len(rows.KEPT.split(", "))
         answer: Answer = rows.answer_of(values[place:-1])

@@ -10,44 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vlmrl.errors import usage_error
-from vlmrl.preferences.bradley_terry import Aggregate, bradley_terry_loss, preference_logits, segment_returns
+from vlmrl.preferences.bradley_terry import bradley_terry_loss, preference_logits, segment_returns
 from vlmrl.preferences.calibration import Calibration, calibrate
+from vlmrl.preferences.configs import Aggregate, FitConfig
 from vlmrl.preferences.labelled import LabelledPairs
 from vlmrl.preferences.networks import rows_at_once
-
-
-@dataclass(frozen=True)
-class FitConfig:
-    """How an ensemble is fitted."""
-
-    learning_rate: float = 1e-3
-    """Adam's."""
-    weight_decay: float = 1e-4
-    """Adam's, decoupled."""
-    batch_size: int = 64
-    """Pairs of a step."""
-    max_epochs: int = 100
-    """Passes over the pairs at most."""
-    patience: int | None = 10
-    """Passes without a lower validation loss before it stops; the best pass is kept. None never stops early."""
-    stop_accuracy: float | None = None
-    """Stop when so many training pairs are predicted rightly, 0..1 (RL-VLM-F: 0.97); None leaves it out."""
-    validation: float = 0.15
-    """Share of pairs held out, 0 to below 1; with 0 the training loss stops it early."""
-    aggregate: Aggregate = "sum"
-    """What a segment's return is of its frames' rewards."""
-    seed: int = 0
-    """Of starts, orders and the split."""
-
-    def __post_init__(self) -> None:
-        for name in ("batch_size", "max_epochs"):
-            if getattr(self, name) < 1:
-                raise usage_error(name, getattr(self, name), "an integer of at least 1", "leave it as it is")
-        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise usage_error("learning_rate", self.learning_rate, "a finite number above 0", "1e-3 is usual")
-        if not 0 <= self.validation < 1:
-            raise usage_error("validation", self.validation, "a share in [0, 1)", "0.15 is the default")
 
 
 @dataclass(frozen=True)

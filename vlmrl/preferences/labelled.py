@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from vlmrl.errors import usage_error
-from vlmrl.preferences.protocol import Answer, Pair, Segment
+from vlmrl.preferences.formulas import unit_number
+from vlmrl.preferences.protocol import Answer, Pair, Segment, segments_of
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def label_pairs(
     if not usable:
         got = f"{len(answered)} answers, {abstained} of them abstentions"
         raise usage_error("answers", got, "at least one label", "ask more pairs, or another labeller")
-    segments = {s.key: s for pair, _ in usable for s in (pair.first, pair.second)}
+    segments = segments_of(pair for pair, _ in usable)
     places = {key: place for place, key in enumerate(segments)}
     parts = read(list(segments.values()))
     length = max(len(part) for part in parts)
@@ -83,4 +83,4 @@ def split_pairs(pairs: Sequence[Pair], share: float, seed: int = 0) -> np.ndarra
 def _place(pair: Pair, seed: int) -> float:
     """Return a number in [0, 1) that depends on the seed and on what a pair shows, not on its order."""
     shown = "".join(sorted((pair.first.key, pair.second.key)))
-    return int.from_bytes(hashlib.sha256(f"{seed}:{shown}".encode()).digest()[:7], "big") / 2**56
+    return unit_number(f"{seed}:{shown}")

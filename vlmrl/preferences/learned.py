@@ -15,10 +15,12 @@ from torch import Tensor, nn
 
 from vlmrl.configs import from_plain
 from vlmrl.errors import usage_error
-from vlmrl.preferences.fitting import FitConfig, FitReport, fit, score_segments
+from vlmrl.preferences.configs import FitConfig
+from vlmrl.preferences.fitting import FitReport, fit, score_segments
+from vlmrl.preferences.formulas import sigmoid
 from vlmrl.preferences.labelled import label_pairs
 from vlmrl.preferences.networks import rows_at_once
-from vlmrl.preferences.protocol import Answer, Pair, Segment
+from vlmrl.preferences.protocol import Answer, Pair, Segment, segments_of
 from vlmrl.preferences.weights import write_reward
 from vlmrl.rewards.protocol import Reads
 
@@ -97,7 +99,7 @@ class LearnedReward(ABC):
 
     def probabilities(self, pairs: Sequence[Pair]) -> np.ndarray:
         """Return P(first preferred), float64 (P,), of pairs: the mean over the members."""
-        segments = {s.key: s for pair in pairs for s in (pair.first, pair.second)}
+        segments = segments_of(pairs)
         parts = dict(zip(segments, self._read(list(segments.values())), strict=True))
         returns: dict[str, np.ndarray] = {}
         for shape in {part.shape for part in parts.values()}:
@@ -105,7 +107,7 @@ class LearnedReward(ABC):
             scores = self.segment_returns(np.stack(list(alike.values())))
             returns |= dict(zip(alike, scores.T, strict=True))
         gaps = [returns[pair.first.key] - returns[pair.second.key] for pair in pairs]
-        return (0.5 * (1 + np.tanh(0.5 * np.array(gaps)))).mean(axis=1) if gaps else np.zeros(0)
+        return sigmoid(np.array(gaps)).mean(axis=1) if gaps else np.zeros(0)
 
     def _raw(self, batch: np.ndarray | Tensor) -> Tensor:
         ensemble = self._fitted()
@@ -135,6 +137,32 @@ class LearnedReward(ABC):
         }  # fmt: skip
         return write_reward(Path(folder), state, record)
 
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Return copies of all that scoring and the next fit depend on, by name; nearly nothing before the first fit."""
+        state = {"numbers": np.array([self.fits, self.mean, self.scale, self.is_flat], np.float64)}
+        if self.ensemble is not None:
+            tensors = self.ensemble.state_dict().items()
+            state |= {f"ensemble/{name}": np.array(value.cpu().numpy()) for name, value in tensors}
+            state["shape"] = np.array(self._frame_shape(), np.int64)
+        return state
+
+    def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
+        """Take over a `state_dict` of a reward of the same settings; the last fit's report is not part of it."""
+        self.report, self.ensemble = None, None
+        if "shape" in state:
+            blank = np.zeros((1, *state["shape"]), np.uint8 if len(state["shape"]) == 3 else np.float32)
+            ensemble = self._start(blank, torch.Generator())
+            prefix = "ensemble/"
+            tensors = {
+                name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)
+            }
+            ensemble.load_state_dict(
+                {name: torch.from_numpy(array.copy()) for name, array in tensors.items()}
+            )
+            self.ensemble = ensemble.to(self.device).eval()
+        fits, self.mean, self.scale, is_flat = (float(number) for number in state["numbers"])
+        self.fits, self.is_flat = int(fits), bool(is_flat)
+
     def _take(self, tensors: dict[str, np.ndarray], record: dict[str, Any], ensemble: nn.Module) -> None:
         try:
             ensemble.load_state_dict(
@@ -160,6 +188,10 @@ class LearnedReward(ABC):
     @abstractmethod
     def _start(self, frames: np.ndarray, generator: torch.Generator) -> nn.Module:
         """Return a new ensemble for such frames (B, ...)."""
+
+    @abstractmethod
+    def _frame_shape(self) -> tuple[int, ...]:
+        """Return the shape of what one frame is to the ensemble: (D,) or (H, W, 3)."""
 
     @abstractmethod
     def _described(self) -> dict[str, Any]:

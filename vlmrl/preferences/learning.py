@@ -7,7 +7,6 @@ labels; a validation split; the output is standardised over a pool of frames.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,39 +19,13 @@ from vlmrl.configs import from_plain, to_plain
 from vlmrl.encoders import Encoder
 from vlmrl.errors import usage_error
 from vlmrl.frames import check_frames
+from vlmrl.preferences.configs import PixelPreferenceConfig, PreferenceConfig
+from vlmrl.preferences.embedding import segment_embeddings
 from vlmrl.preferences.encoder_labeller import fingerprint
-from vlmrl.preferences.fitting import FitConfig
 from vlmrl.preferences.learned import LearnedReward
-from vlmrl.preferences.networks import ConvConfig, EmbeddingEnsemble, HeadConfig, PixelEnsemble
+from vlmrl.preferences.networks import EmbeddingEnsemble, PixelEnsemble
 from vlmrl.preferences.protocol import Segment
 from vlmrl.preferences.weights import read_reward
-
-CHUNK = 4096
-"""Frames put together for the encoder at once."""
-
-
-@dataclass(frozen=True)
-class PreferenceConfig:
-    """A reward on embeddings."""
-
-    heads: HeadConfig = field(default_factory=HeadConfig)
-    """The ensemble."""
-    fit: FitConfig = field(default_factory=FitConfig)
-    """How it is fitted."""
-
-
-@dataclass(frozen=True)
-class PixelPreferenceConfig:
-    """A reward on pixels; the defaults are RL-VLM-F's, but for its validation split and early stopping."""
-
-    network: ConvConfig = field(default_factory=ConvConfig)
-    """The ensemble."""
-    fit: FitConfig = field(
-        default_factory=lambda: FitConfig(
-            learning_rate=3e-4, weight_decay=0.0, batch_size=64, max_epochs=10, stop_accuracy=0.97
-        )
-    )
-    """How it is fitted. Source: RL-VLM-F's CNN (Adam 3e-4, batch 64, 5 to 50 epochs by task, 97%)."""
 
 
 class PreferenceReward(LearnedReward):
@@ -110,21 +83,7 @@ class PreferenceReward(LearnedReward):
         return reward
 
     def _read(self, segments: list[Segment]) -> list[np.ndarray]:
-        dim = self.encoder.embedding_dim
-        found: list[np.ndarray | None] = [
-            s.embeddings if s.embeddings is not None and s.embeddings.shape[1:] == (dim,) else None
-            for s in segments
-        ]
-        lacking = [i for i, embeddings in enumerate(found) if embeddings is None]
-        each = max(1, CHUNK // max([len(segments[i].frames) for i in lacking], default=1))
-        for first in range(0, len(lacking), each):
-            for shape in {segments[i].frames.shape[1:] for i in lacking[first : first + each]}:
-                part = [i for i in lacking[first : first + each] if segments[i].frames.shape[1:] == shape]
-                vectors = self.encoder.embed_images(np.concatenate([segments[i].frames for i in part]))
-                ends = np.cumsum([len(segments[i].frames) for i in part])[:-1]
-                for i, rows in zip(part, np.split(vectors.cpu().numpy(), ends), strict=True):
-                    found[i] = rows
-        return [np.asarray(embeddings, np.float32) for embeddings in found]
+        return segment_embeddings(self.encoder, segments)
 
     def _items(self, batch: Any) -> Any:
         dim = self.encoder.embedding_dim
@@ -137,6 +96,9 @@ class PreferenceReward(LearnedReward):
         ensemble = EmbeddingEnsemble(self.encoder.embedding_dim, self.config.heads, generator)
         ensemble.set_inputs(torch.from_numpy(frames))
         return ensemble.to(self.device)
+
+    def _frame_shape(self) -> tuple[int, ...]:
+        return (self.encoder.embedding_dim,)
 
     def _described(self) -> dict[str, Any]:
         name, dim = self.encoder.name, self.encoder.embedding_dim
@@ -203,6 +165,10 @@ class PixelPreferenceReward(LearnedReward):
 
     def _start(self, frames: np.ndarray, generator: torch.Generator) -> nn.Module:
         return PixelEnsemble(frames.shape[1], frames.shape[2], self.config.network, generator).to(self.device)
+
+    def _frame_shape(self) -> tuple[int, ...]:
+        ensemble: Any = self._fitted()
+        return tuple(ensemble.frame_shape)
 
     def _described(self) -> dict[str, Any]:
         ensemble: Any = self._fitted()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -12,43 +11,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from vlmrl.errors import usage_error
-
-
-@dataclass(frozen=True)
-class HeadConfig:
-    """An ensemble of small networks on embeddings."""
-
-    members: int = 3
-    """Networks, each with its own start and its own order of pairs."""
-    hidden: tuple[int, ...] = (128, 128)
-    """Units of the hidden layers; none is a linear reward."""
-
-    def __post_init__(self) -> None:
-        if self.members < 1:
-            raise usage_error("members", self.members, "an integer of at least 1", "3 is RL-VLM-F's")
-        if any(units < 1 for units in self.hidden):
-            raise usage_error("hidden", self.hidden, "layers of at least 1 unit", "(128, 128) is the default")
-
-
-@dataclass(frozen=True)
-class ConvConfig:
-    """An ensemble of small convolutional networks on frames. Source: RL-VLM-F's default image reward."""
-
-    members: int = 3
-    """Networks, each with its own start and its own order of pairs."""
-    kernels: tuple[int, ...] = (5, 3, 3, 3)
-    """Sides of the kernels, unpadded."""
-    channels: tuple[int, ...] = (16, 32, 64, 128)
-    """Channels of the layers."""
-    strides: tuple[int, ...] = (3, 2, 2, 2)
-    """Steps of the kernels."""
-
-    def __post_init__(self) -> None:
-        if self.members < 1:
-            raise usage_error("members", self.members, "an integer of at least 1", "3 is RL-VLM-F's")
-        if not self.kernels or not len(self.kernels) == len(self.channels) == len(self.strides):
-            got = f"{len(self.kernels)}, {len(self.channels)}, {len(self.strides)} layers"
-            raise usage_error("kernels, channels, strides", got, "as many of each", "leave them as they are")
+from vlmrl.preferences.configs import ConvConfig, HeadConfig
 
 
 class EmbeddingEnsemble(nn.Module):

@@ -6,7 +6,6 @@ Bradley-Terry temperature, mistakes, equally preferable). Deviation: noise is dr
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from vlmrl.errors import usage_error
+from vlmrl.preferences.formulas import sigmoid, unit_number
 from vlmrl.preferences.protocol import Answer, Pair, Question, Segment
 
 
@@ -75,7 +75,7 @@ class OracleLabeller:
         if abs(gap) <= config.tie_band:
             return 0.5
         sure = 1.0 if gap > 0 else 0.0
-        p = sure if config.temperature == 0 else 0.5 * (1 + math.tanh(0.5 * gap / config.temperature))
+        p = sure if config.temperature == 0 else float(sigmoid(gap / config.temperature))
         p = p * (1 - config.flip) + (1 - p) * config.flip if config.soft else p
         if config.soft:
             return p
@@ -97,5 +97,4 @@ def progress(segment: Segment) -> float:
 
 def uniform(pair: Pair, seed: int, purpose: str) -> float:
     """Return a number in [0, 1) that depends on nothing but the pair, the seed and the purpose."""
-    digest = hashlib.sha256(f"{purpose}:{seed}:{pair.key}".encode()).digest()
-    return int.from_bytes(digest[:7], "big") / 2**56
+    return unit_number(f"{purpose}:{seed}:{pair.key}")

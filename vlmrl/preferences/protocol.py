@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from vlmrl.errors import usage_error
+from vlmrl.preferences.formulas import pair_key, pixels_key
+
+if TYPE_CHECKING:
+    from vlmrl.tasks import Task
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,8 +33,7 @@ class Segment:
     @cached_property
     def key(self) -> str:
         """SHA-256 of shape and pixels: equal frames, equal key."""
-        head = f"{self.frames.dtype}{self.frames.shape}".encode()
-        return hashlib.sha256(head + np.ascontiguousarray(self.frames).tobytes()).hexdigest()
+        return pixels_key(self.frames)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,12 +50,17 @@ class Pair:
     @cached_property
     def key(self) -> str:
         """Names the pair in this order; the pair turned round has another key."""
-        return hashlib.sha256(f"{self.first.key}{self.second.key}".encode()).hexdigest()
+        return pair_key(self.first.key, self.second.key)
 
     @cached_property
     def turned(self) -> Pair:
         """The same two segments, the second first."""
         return Pair(self.second, self.first)
+
+
+def segments_of(pairs: Iterable[Pair]) -> dict[str, Segment]:
+    """Return the different segments of pairs by key, in the order they come."""
+    return {segment.key: segment for pair in pairs for segment in (pair.first, pair.second)}
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,14 @@ class Question:
     """The goal in words: which of the two is closer to it?"""
     baseline: str = ""
     """What is ordinary, for labellers that compare with it."""
+
+
+def task_question(task: Task) -> Question:
+    """Return what is asked of pairs of a task. Raises: UsageError for a task of several goal sentences."""
+    if len(task.goal) != 1:
+        got = f"{len(task.goal)} sentences"
+        raise usage_error("goal", got, "one, which the labeller is asked", "say it in one sentence")
+    return Question(task.goal[0], task.baseline[0])
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from vlmrl.errors import usage_error
-from vlmrl.preferences.asking import answer_groups
+from vlmrl.preferences.asking import answer_groups, collected
 from vlmrl.preferences.protocol import Answer, Group, Labeller, Pair, Question
 
 
@@ -67,21 +67,21 @@ class RoutedLabeller:
         }  # fmt: skip
         self.report = RoutedReport(0, 0, 0, 0)
 
+    def carry_on(self, answers: Sequence[Answer]) -> None:
+        """Count earlier answers of this labeller against its budget and the second's, for a run that goes on."""
+        escalated = [answer for answer in answers if "escalated_from" in answer.parameters]
+        self._count(asked=len(answers), escalated=len(escalated))
+        carry_on = getattr(self.second, "carry_on", None)
+        if carry_on is not None:
+            carry_on(escalated)
+
     def answer(self, pairs: Sequence[Pair], question: Question) -> list[Answer]:
         """Return an answer for each pair, in order.
 
         Raises: what a labeller raises; it then carries, as `answers`, what is known of all pairs, in order: None where
             the first did not answer, or was unsure and the second did not.
         """
-        answers: list[Answer | None] = [None] * len(pairs)
-        try:
-            for group in self.stream(pairs, question):
-                for place, answer in group:
-                    answers[place] = answer
-        except BaseException as error:
-            error.answers = answers  # type: ignore[attr-defined]
-            raise
-        return [answer for answer in answers if answer is not None]
+        return collected(self.stream(pairs, question), len(pairs))
 
     def stream(self, pairs: Sequence[Pair], question: Question) -> Iterator[Group]:
         """Yield what the first labeller is sure of, then what the second says, as it comes."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from vlmrl.configs import redact, to_plain
 from vlmrl.errors import usage_error
-from vlmrl.preferences import schema
+from vlmrl.preferences.formulas import pixels_key
 from vlmrl.preferences.protocol import Answer, Labeller, Question, Segment
 
 Key = tuple[str, str, str, str]
@@ -48,11 +48,6 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
-def pair_key(first: str, second: str) -> str:
-    """Return `Pair.key` of two segments' keys."""
-    return hashlib.sha256(f"{first}{second}".encode()).hexdigest()
-
-
 def digest(pair: str, key: Key) -> str:
     """Return a short name of all that an answer is kept under, hexadecimal."""
     return hashlib.sha256(canonical([pair, *key]).encode()).hexdigest()
@@ -84,8 +79,8 @@ def answer_of(row: Sequence[Any]) -> Answer:
     return Answer(label, by, reason, model, json.loads(parameters), seconds, tokens, cost)
 
 
-def segment_row(segment: Segment, frames: dict[str, tuple[Any, ...]]) -> tuple[str, str, str | None]:
-    """Return a segment as (key, its frames' keys, progress); its new frames are put into `frames` as rows.
+def segment_row(segment: Segment, frames: dict[str, np.ndarray]) -> tuple[str, str, str | None]:
+    """Return a segment as (key, its frames' keys, progress); its frames are put into `frames` by key.
 
     Raises: UsageError for frames that are not uint8 (L, H, W, 3).
     """
@@ -93,11 +88,7 @@ def segment_row(segment: Segment, frames: dict[str, tuple[Any, ...]]) -> tuple[s
     if segment.frames.dtype != np.uint8 or len(shape) != 4 or shape[-1] != 3 or not len(segment.frames):
         remedy = "render as uint8; values in [0, 1] are (x * 255).round().astype('uint8')"
         raise usage_error("segment", f"{segment.frames.dtype} {shape}", "uint8 (L, H, W, 3), L >= 1", remedy)
-    keys = []
-    for frame in segment.frames:
-        key = schema.frame_key(frame)
-        keys.append(key)
-        if key not in frames:
-            frames[key] = (key, *frame.shape[:2], schema.pack(frame))
+    keys = [pixels_key(frame) for frame in segment.frames]
+    frames |= dict(zip(keys, segment.frames, strict=True))
     progress = None if segment.progress is None else canonical([float(p) for p in segment.progress])
     return segment.key, canonical(keys), progress

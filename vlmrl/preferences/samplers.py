@@ -9,6 +9,7 @@ draw). Deviations: candidates are drawn without replacement, the entropy is of t
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from vlmrl.errors import usage_error
+from vlmrl.errors import UsageError, usage_error
+from vlmrl.preferences.formulas import sigmoid
 from vlmrl.preferences.protocol import Pair
 from vlmrl.preferences.segments import SegmentPool
 
@@ -39,35 +41,59 @@ class Judge(Protocol):
         ...
 
 
-class Sampler(ABC):
+class PairSampler(ABC):
+    """Draws pairs of different frames from a pool: a `Sampler`, or a `Mixture` of them."""
+
+    @abstractmethod
+    def available(
+        self, pool: SegmentPool, count: int, rng: np.random.Generator, exclude: Iterable[Pair] = ()
+    ) -> list[Pair]:
+        """Return `count` pairs of different frames, none of them (in either order) among `exclude`.
+
+        Fewer only where the pool holds no more. Raises: UsageError for what the sampler cannot work with, such as
+        segments without embeddings.
+        """
+
+    def sample(
+        self, pool: SegmentPool, count: int, rng: np.random.Generator, exclude: Iterable[Pair] = ()
+    ) -> list[Pair]:
+        """Return `count` pairs as `available` does. Raises: UsageError also if the pool holds fewer."""
+        pairs = self.available(pool, count, rng, exclude)
+        if len(pairs) < count:
+            raise too_few(pool, len(pairs), count)
+        return pairs
+
+
+def too_few(pool: SegmentPool, found: int, count: int) -> UsageError:
+    """Return the error of a pool that has `found` new pairs where `count` are wanted."""
+    got = f"{found} new pairs of {len(_different(pool))} different segments ({len(pool)} in the pool)"
+    remedy = "collect more steps, ask for fewer pairs, or lower the stride"
+    return usage_error("pool", got, f"{count} pairs of different frames", remedy)
+
+
+class Sampler(PairSampler):
     """Draw pairs of a pool's segments; subclasses say which of the candidates come first."""
 
     candidates: int = 1
     """Candidates drawn for each pair wanted."""
 
-    def sample(
+    def available(
         self, pool: SegmentPool, count: int, rng: np.random.Generator, exclude: Iterable[Pair] = ()
     ) -> list[Pair]:
-        """Return `count` pairs of different frames, none of them (in either order) among `exclude`.
-
-        Raises: UsageError if the pool holds fewer such pairs.
-        """
+        """Return `count` pairs, or as many as there are."""
         if count < 0:
             raise usage_error("count", count, "0 or more", "ask for as many pairs as you can label")
         taken: set[Content] = {content(pair) for pair in exclude}
-        excluded = len(taken)
+        # As many to spare as excluded pairs are likely to come up: more candidates would make active samplers greedier.
+        spare = min(len(taken), math.ceil(2 * count * len(taken) / max(len(pool) * (len(pool) - 1) // 2, 1)))
         pairs: list[Pair] = []
         places = np.arange(len(pool))
-        self._extend(pairs, taken, pool, count, self._ranked(pool, places, count + excluded, rng))
+        self._extend(pairs, taken, pool, count, self._ranked(pool, places, count + spare, rng))
         if len(pairs) < count:
             # Too many looked alike: now among segments of which no two do, where every candidate is a new pair.
             places = _different(pool)
             wanted = count + len(taken)
             self._extend(pairs, taken, pool, count, self._ranked(pool, places, wanted, rng))
-        if len(pairs) < count:
-            got = f"{len(pairs)} new pairs of {len(places)} different segments ({len(pool)} in the pool)"
-            remedy = "collect more steps, ask for fewer pairs, or lower the stride"
-            raise usage_error("pool", got, f"{count} pairs of different frames", remedy)
         return pairs
 
     def _ranked(
@@ -183,10 +209,10 @@ class VisualGap(Sampler):
 
 
 @dataclass(frozen=True)
-class Mixture:
+class Mixture(PairSampler):
     """Shares of several samplers; what one has taken, the next leaves out."""
 
-    parts: tuple[tuple[float, Sampler | Mixture], ...]
+    parts: tuple[tuple[float, PairSampler], ...]
     """(share, sampler) pairs; shares are positive and need not add up to 1."""
 
     def __post_init__(self) -> None:
@@ -194,16 +220,13 @@ class Mixture:
             got = [share for share, _ in self.parts]
             raise usage_error("shares", got, "positive numbers", "leave out a sampler that gets no share")
 
-    def sample(
+    def available(
         self, pool: SegmentPool, count: int, rng: np.random.Generator, exclude: Iterable[Pair] = ()
     ) -> list[Pair]:
-        """Return `count` pairs as `Sampler.sample` does, in shares rounded to the largest remainders.
-
-        Raises: UsageError if the pool holds fewer pairs of different frames.
-        """
+        """Return `count` pairs, or as many as there are, in shares rounded to the largest remainders."""
         before, pairs = list(exclude), list[Pair]()
         for part, (_, sampler) in zip(split(count, [s for s, _ in self.parts]), self.parts, strict=True):
-            pairs += sampler.sample(pool, part, rng, [*before, *pairs])
+            pairs += sampler.available(pool, part, rng, [*before, *pairs])
         return [pairs[i] for i in rng.permutation(len(pairs))]
 
 
@@ -226,7 +249,7 @@ def probabilities(judge: Judge, pool: SegmentPool, drawn: np.ndarray) -> np.ndar
     ]
     returns = np.concatenate(parts, axis=1)
     first, second = rows.reshape(drawn.shape).T
-    return 1 / (1 + np.exp(-np.clip(returns[:, first] - returns[:, second], -60, 60)))
+    return sigmoid(returns[:, first] - returns[:, second])
 
 
 def visual_gaps(pool: SegmentPool, drawn: np.ndarray) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 import time
 import zlib
@@ -163,14 +162,8 @@ def _explained(path: Path, error: sqlite3.Error) -> UsageError:
         ),
         sqlite3.SQLITE_BUSY: ("a turn to write", f"end the process that holds it, {again}"),
         sqlite3.SQLITE_IOERR: ("a disk that reads and writes", f"look at the disk, {again}"),
-    }.get(_code(error), ("a database that answers", "check it with PreferenceStore.check()"))
+    }.get(_code(error), ("a database that answers", "check it with `vlmrl.preferences.check_store(store)`"))
     return usage_error("store", f"{path} ({error})", expected, remedy)
-
-
-def frame_key(frame: np.ndarray) -> str:
-    """Return the SHA-256 of a frame's shape and pixels."""
-    head = f"{frame.dtype}{frame.shape}".encode()
-    return hashlib.sha256(head + np.ascontiguousarray(frame).tobytes()).hexdigest()
 
 
 def pack(frame: np.ndarray) -> bytes:

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from vlmrl.errors import usage_error
+from vlmrl.preferences.embedding import segment_embeddings
 from vlmrl.preferences.protocol import Segment
 
 CHUNK = 2048
@@ -76,6 +77,10 @@ class _Entry:
     key: str | None = None
 
 
+KEPT = ("states", "frames", "embeddings", "progress")
+"""Fields of an entry, in order."""
+
+
 class SegmentPool:
     """Hold segments of rollouts, at most `config.capacity`, for samplers to pair.
 
@@ -97,7 +102,7 @@ class SegmentPool:
         self.render = render
         self.seen = 0
         """Segments that were ever added."""
-        self._rng = np.random.default_rng(seed)
+        self._seed, self._adds = seed, 0
         self._entries: list[_Entry] = []
 
     def __len__(self) -> int:
@@ -129,14 +134,16 @@ class SegmentPool:
         if states is not None and self.render is not None:
             given["frames"] = None  # drawn again when asked for
         config = self.config
+        rng = np.random.default_rng([self._seed, self._adds])  # a count is all there is to save of it
+        self._adds += 1
         places = segment_starts(ends, valid, config.length, config.every, config.stride)
         if config.per_rollout is not None and len(places) > config.per_rollout:
-            places = places[np.sort(self._rng.choice(len(places), config.per_rollout, replace=False))]
+            places = places[np.sort(rng.choice(len(places), config.per_rollout, replace=False))]
         for step, world in places:
             rows = slice(step, step + (config.length - 1) * config.every + 1, config.every)
             # Copies: a view would keep the whole rollout in memory.
             kept = {k: None if v is None else v[rows, world].copy() for k, v in given.items()}
-            self._keep(_Entry(kept["states"], kept["frames"], kept["embeddings"], kept["progress"]))
+            self._keep(_Entry(kept["states"], kept["frames"], kept["embeddings"], kept["progress"]), rng)
         return len(places)
 
     def draw(self, indices: Iterable[int]) -> list[Segment]:
@@ -187,10 +194,8 @@ class SegmentPool:
         each = max(1, CHUNK // self.config.length)
         for first in range(0, len(lacking), each):
             part = lacking[first : first + each]
-            frames = np.concatenate([segment.frames for segment in self.draw(part)])
-            vectors = encoder.embed_images(frames).cpu().numpy()
-            for i, rows in zip(part, vectors.reshape(len(part), self.config.length, -1), strict=True):
-                self._entries[i].embeddings = rows.copy()
+            for i, rows in zip(part, segment_embeddings(encoder, self.draw(part)), strict=True):
+                self._entries[i].embeddings = rows
         return len(lacking)
 
     def batch(self, indices: Sequence[int], reads: str) -> np.ndarray:
@@ -199,20 +204,39 @@ class SegmentPool:
             return self.embeddings(indices)
         return np.stack([segment.frames for segment in self.draw(indices)])
 
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Return copies of what is kept, by name; for a pool whose segments were all added with the same arrays."""
+        state = {"counters": np.array([self.seen, self._adds], np.int64)}
+        for name in KEPT:
+            found = [getattr(entry, name) for entry in self._entries]
+            if found and found[0] is not None:
+                state[name] = np.stack(found)
+        return state
+
+    def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
+        """Take over a `state_dict` of a pool of the same config and seed."""
+        self.seen, self._adds = (int(value) for value in state["counters"])
+        columns = [state.get(name) for name in KEPT]
+        count = max((len(column) for column in columns if column is not None), default=0)
+        self._entries = [
+            _Entry(*(None if column is None else column[i].copy() for column in columns))
+            for i in range(count)
+        ]
+
     def _segment(self, index: int, frames: np.ndarray) -> Segment:
         entry = self._entries[index]
         segment = Segment(frames, entry.embeddings, entry.states, entry.progress)
         entry.key = segment.key
         return segment
 
-    def _keep(self, entry: _Entry) -> None:
+    def _keep(self, entry: _Entry, rng: np.random.Generator) -> None:
         self.seen += 1
         if len(self._entries) < self.config.capacity:
             self._entries.append(entry)
         elif self.config.keep == "recent":
             self._entries[(self.seen - 1) % self.config.capacity] = entry
         else:  # reservoir sampling: every segment ever seen is equally likely to be here
-            place = int(self._rng.integers(self.seen))
+            place = int(rng.integers(self.seen))
             if place < self.config.capacity:
                 self._entries[place] = entry
 

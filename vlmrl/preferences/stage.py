@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 
-from vlmrl.errors import UsageError, usage_error
+from vlmrl.errors import usage_error
 from vlmrl.preferences.protocol import Answer, Labeller, Pair, Question
+from vlmrl.preferences.samplers import PairSampler, too_few
 from vlmrl.preferences.segments import SegmentPool
 from vlmrl.preferences.store import PreferenceStore
-
-
-class PairSampler(Protocol):
-    """`Sampler` or `Mixture`."""
-
-    def sample(
-        self, pool: SegmentPool, count: int, rng: np.random.Generator, exclude: list[Pair]
-    ) -> list[Pair]:
-        """Return `count` pairs of different frames, none of them among `exclude`."""
-        ...
 
 
 @dataclass
@@ -54,8 +44,8 @@ def gather(
 
     An abstention costs a pair of `max_pairs` and never one of `count`: it is made up for by another pair. When the pool
     has no more pairs, the stage ends with what there is.
-    Raises: UsageError if the pool has no pair of different frames at all; what the labeller raises (answers given
-        until then are in the store).
+    Raises: UsageError if the pool has no pair of different frames at all, or lacks what the sampler needs; what the
+        labeller raises (answers given until then are in the store).
     """
     most = 2 * count if max_pairs is None else max_pairs
     if count < 1 or most < count:
@@ -65,28 +55,12 @@ def gather(
     while stage.labels < count and len(stage.answered) < most:
         wanted = min(count - stage.labels, most - len(stage.answered))
         known = [*before, *(pair for pair, _ in stage.answered)]
-        pairs = _as_many(sampler, pool, wanted, rng, known)
+        pairs = sampler.available(pool, wanted, rng, known)
+        if not pairs and not known:
+            raise too_few(pool, 0, wanted)
         if not pairs:
             break
         found = store.ask(labeller, pairs, question)
         stage.answered += zip(pairs, found.answers, strict=True)
         stage.asked += found.asked
     return stage
-
-
-def _as_many(
-    sampler: PairSampler, pool: SegmentPool, wanted: int, rng: np.random.Generator, known: list[Pair]
-) -> list[Pair]:
-    """Draw `wanted` new pairs, or half of them, or a quarter, ...; none if the pool has no new one.
-
-    Raises: UsageError if it never had one.
-    """
-    while True:
-        try:
-            return sampler.sample(pool, wanted, rng, known)
-        except UsageError:
-            if wanted == 1 and not known:
-                raise
-        wanted //= 2
-        if wanted == 0:
-            return []

@@ -23,7 +23,7 @@ from vlmrl.errors import usage_error
 from vlmrl.preferences import schema
 from vlmrl.preferences.asking import answer_groups
 from vlmrl.preferences.claims import claimed
-from vlmrl.preferences.protocol import Answer, Labeller, Pair, Question, Segment
+from vlmrl.preferences.protocol import Answer, Labeller, Pair, Question, Segment, segments_of
 from vlmrl.preferences.rows import (
     COLUMNS,
     INSERT,
@@ -40,6 +40,8 @@ from vlmrl.preferences.schema import StoreError
 
 STORE = "preferences.sqlite"
 """The store's name in a run folder."""
+PREDICTIONS = "predictions.json"
+"""The file beside it with P(first preferred) of each pair, by the reward learned last."""
 
 
 @dataclass(frozen=True)
@@ -150,12 +152,16 @@ class PreferenceStore:
         pairs = list({pair.key: pair for pair in pairs}.values())
         known = self._known("pairs", [pair.key for pair in pairs])
         pairs = [pair for pair in pairs if pair.key not in known]
-        segments = {s.key: s for pair in pairs for s in (pair.first, pair.second)}
+        segments = segments_of(pairs)
         known = self._known("segments", list(segments))
-        frames: dict[str, tuple[Any, ...]] = {}
+        frames: dict[str, np.ndarray] = {}
         rows = [segment_row(segment, frames) for key, segment in segments.items() if key not in known]
+        known = self._known("frames", list(frames))  # frames are content-addressed: those are whole and stay
+        packed = [
+            (key, *frame.shape[:2], schema.pack(frame)) for key, frame in frames.items() if key not in known
+        ]
         with self.writing() as connection:
-            connection.executemany("INSERT OR IGNORE INTO frames VALUES (?, ?, ?, ?)", frames.values())
+            connection.executemany("INSERT OR IGNORE INTO frames VALUES (?, ?, ?, ?)", packed)
             connection.executemany("INSERT OR IGNORE INTO segments VALUES (?, ?, ?)", rows)
             connection.executemany(
                 "INSERT OR IGNORE INTO pairs (key, first, second) VALUES (?, ?, ?)",
@@ -195,10 +201,12 @@ class PreferenceStore:
 
         Raises: UsageError for a key that is not there; StoreError for frames that are damaged.
         """
-        rows = self.rows("SELECT key, first, second FROM pairs ORDER BY number")
-        if keys is not None:
-            ends = {row[0]: row for row in rows}
+        if keys is None:
+            rows = self.rows("SELECT key, first, second FROM pairs ORDER BY number")
+        else:
             wanted = list(keys)
+            query = "SELECT key, first, second FROM pairs WHERE key IN (SELECT value FROM json_each(?))"
+            ends = {row[0]: row for row in self.rows(query, [json.dumps(wanted)])}
             unknown = [k for k in wanted if k not in ends]
             if unknown:
                 raise usage_error("pair", unknown[0], "a pair of this store", "take keys from this store")

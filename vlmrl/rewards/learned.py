@@ -129,10 +129,15 @@ class LearnedReward:
         return rmse / spread if rmse is not None and spread > 0 else None
 
     def score_rollout(
-        self, states: Float[np.ndarray, "T N S"], valid: Bool[np.ndarray, "T N"]
+        self,
+        states: Float[np.ndarray, "T N S"],
+        valid: Bool[np.ndarray, "T N"],
+        ended: Bool[np.ndarray, "T N"] | None = None,
+        progress: Float[np.ndarray, "T N"] | None = None,
     ) -> tuple[Float[np.ndarray, "T N"], Bool[np.ndarray, "T N"]]:
         """Return rewards (T, N) of a rollout's states and which rows count; refits once in between.
 
+        ended and progress are for rewards that are learned from segments; here a state stands alone.
         Raises: NonFiniteError, with step and world, for an answer that is NaN or infinite (`on_non_finite`).
         """
         rows = np.flatnonzero(valid)

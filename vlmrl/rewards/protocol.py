@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    import numpy as np
+    from jaxtyping import Bool, Float
     from torch import Tensor
 
     from vlmrl.encoders import Encoder
@@ -45,4 +46,45 @@ class EmbeddingReward(RewardModel, Protocol):
 
     def reward_of_embeddings(self, embeddings: Float[Tensor, "batch dim"]) -> Float[Tensor, " batch"]:
         """Return rewards (B,), float32, detached, of unit vectors (B, D) that `encoder` made of frames."""
+        ...
+
+
+@runtime_checkable
+class RolloutReward(RewardModel, Protocol):
+    """A reward that is learned while an agent trains, from whole rollouts of a World.
+
+    Attributes:
+        reward_model: what is asked or learned; its `reads` tells whether states have to be drawn for it.
+    """
+
+    reward_model: RewardModel
+
+    @property
+    def asked(self) -> int:
+        """States that were drawn, or asked about, so far."""
+        ...
+
+    def score_rollout(
+        self,
+        states: Float[np.ndarray, "T N S"],
+        valid: Bool[np.ndarray, "T N"],
+        ended: Bool[np.ndarray, "T N"] | None = None,
+        progress: Float[np.ndarray, "T N"] | None = None,
+    ) -> tuple[Float[np.ndarray, "T N"], Bool[np.ndarray, "T N"]]:
+        """Return rewards (T, N) of a rollout's states and which rows count, having learned from them first.
+
+        ended: the episode ended with this step. progress: the world's own reward, never given to the agent.
+        """
+        ...
+
+    def metrics(self) -> dict[str, float | None]:
+        """Return figures since the last call, by name."""
+        ...
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Return copies of all state by name."""
+        ...
+
+    def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
+        """Take over a `state_dict`."""
         ...

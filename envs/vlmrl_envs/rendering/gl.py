@@ -47,6 +47,7 @@ class GLRenderer:
             mujoco.mj_kinematics(self._model, self._data)
             mujoco.mj_comPos(self._model, self._data)
             mujoco.mj_camlight(self._model, self._data)
+            mujoco.mj_flex(self._model, self._data)
             self._renderer.update_scene(self._data, self._camera)
             frames[i] = self._renderer.render()
         return frames

@@ -50,13 +50,15 @@ class WarpRenderer:
         device: str = "cpu",
         num_threads: int = 0,
         world_fields: tuple[str, ...] = (),
+        batch: int | None = None,
     ) -> None:
+        """Make the contexts; `batch` is how many worlds each draws at once, None what suits many."""
         warp, _ = import_warp()
         if not (device == "cpu" or (device.startswith("cuda") and warp.is_cuda_available())):
             raise world_error("render_device", device, "'cpu', or 'cuda[:i]' where a CUDA driver is",
                               "use 'cpu'; `vlmrl doctor` shows the devices")  # fmt: skip
         threads = 1 if device != "cpu" else (num_threads or len(os.sched_getaffinity(0)))
-        batch = CPU_BATCH if device == "cpu" else CUDA_BATCH
+        batch = batch or (CPU_BATCH if device == "cpu" else CUDA_BATCH)
         self._size = size
         self.world_fields = world_fields
         self._contexts = [_Context(model, camera, size, batch, device, world_fields) for _ in range(threads)]
@@ -144,6 +146,8 @@ class _Context:
         mjw.kinematics(model, data)
         mjw.com_pos(model, data)
         mjw.camlight(model, data)
+        if model.nflex:
+            mjw.flex(model, data)
         mjw.refit_bvh(model, data, self._context)
         mjw.render(model, data, self._context)
         mjw.get_rgb(self._context, 0, self._pixels)

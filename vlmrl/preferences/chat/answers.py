@@ -24,6 +24,27 @@ class Choice:
     """P(Image 1 preferred), or None to abstain."""
     kind: str = ""
     """Why it abstains: unsure, unparseable, refusal, cut off, ..."""
+    detail: str = ""
+    """More about it, for people."""
+
+    @property
+    def why(self) -> str:
+        """Why it abstains, in words."""
+        return f"{self.kind}: {self.detail}" if self.detail else self.kind
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What both orders of a pair come to."""
+
+    label: float | None
+    """P(first preferred), or None to abstain."""
+    reason: str
+    """What was said, for people."""
+    kind: str = ""
+    """The kind of an abstention, as `Choice.kind`."""
+    flipped: bool | None = None
+    """Whether the two orders disagree; None if one of them did not decide."""
 
 
 def find_answer(text: str, prompt: Prompt, json_schema: bool) -> tuple[str, int] | None:
@@ -122,16 +143,19 @@ def _begun(other: Any, lead: str, prompt: Prompt) -> str | None:
     return begun[0] if len(begun) == 1 else None
 
 
-def combine(first: Choice, turned: Choice | None) -> tuple[float | None, str]:
-    """Return (label, reason) of a pair from its answer and the answer to the pair turned round (None: not asked).
+def combine(first: Choice, turned: Choice | None) -> Verdict:
+    """Return what becomes of a pair from its answer and the answer to the pair turned round (None: not asked).
 
     Either abstains: so does the pair. Opposite or unequal verdicts are a tie, 0.5. Equal ones: the mean.
     """
-    if first.label is None or turned is None:
-        return first.label, first.kind or f"said {first.option}"
+    if first.label is None:
+        return Verdict(None, first.why, first.kind)
+    if turned is None:
+        return Verdict(first.label, f"said {first.option}")
     if turned.label is None:
-        return None, turned.kind
+        return Verdict(None, turned.why, turned.kind)
     back = 1.0 - turned.label
+    said = f"{first.option}, turned {turned.option}"
     if (first.label > 0.5) != (back > 0.5) or (first.label < 0.5) != (back < 0.5):
-        return 0.5, f"orders disagree: {first.option}, turned {turned.option}"
-    return (first.label + back) / 2, f"said {first.option}, turned {turned.option}"
+        return Verdict(0.5, f"orders disagree: {said}", flipped=True)
+    return Verdict((first.label + back) / 2, f"said {said}", flipped=False)

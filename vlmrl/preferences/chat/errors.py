@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vlmrl.errors import UsageError
+from vlmrl.errors import Stopped, UsageError
 from vlmrl.preferences.protocol import Answer
 
 
@@ -17,7 +17,7 @@ class ChatSettingError(UsageError):
     answers: Sequence[Answer | None] = ()
 
 
-class ChatStopped(RuntimeError):
+class ChatStopped(Stopped):
     """Asking stopped before the last pair; nothing is lost, and the rest can be asked another time.
 
     Attributes: `answers`, one for each pair in order, None where none was given.

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from vlmrl.errors import usage_error
+from vlmrl.preferences.asking import collected
 from vlmrl.preferences.chat.answers import Choice, combine, read_choice
 from vlmrl.preferences.chat.budget import Amount, Hold, Ledger
 from vlmrl.preferences.chat.client import ChatClient, Request
@@ -22,7 +23,7 @@ from vlmrl.preferences.chat.retry import Retry
 from vlmrl.preferences.chat.status import Completion
 from vlmrl.preferences.chat.tally import ChatReport, Tally
 from vlmrl.preferences.chat.transport import Transport, find_endpoint
-from vlmrl.preferences.protocol import Answer, Pair, Question
+from vlmrl.preferences.protocol import Answer, Group, Pair, Question
 
 
 class _Interrupted(Exception):
@@ -82,22 +83,20 @@ class ChatLabeller:
         spent = self._ledger.spent
         return self._tally.report(spent.calls, spent.tokens, spent.cost)
 
+    def carry_on(self, answers: Sequence[Answer]) -> None:
+        """Count tokens and money of earlier answers against the budget, for a run that goes on; calls count anew."""
+        before = Amount(0, sum(answer.tokens for answer in answers), sum(answer.cost for answer in answers))
+        self._ledger.spent = self._ledger.spent + before
+
     def answer(self, pairs: Sequence[Pair], question: Question) -> list[Answer]:
         """Return an answer for each pair, in order; a pair without a usable reply abstains. One caller at a time.
 
         Raises: as `stream`; every error carries `answers`, one for each pair in order, None where none was given.
         """
-        found: list[Answer | None] = [None] * len(pairs)
-        try:
-            for place, answer in self.stream(pairs, question):
-                found[place] = answer
-        except BaseException as error:  # Ctrl-C too: what was paid for is handed over
-            error.answers = found  # type: ignore[attr-defined]
-            raise
-        return [answer for answer in found if answer is not None]
+        return collected(self.stream(pairs, question), len(pairs))
 
-    def stream(self, pairs: Sequence[Pair], question: Question) -> Iterator[tuple[int, Answer]]:
-        """Yield (place in pairs, answer) as answers come, so that each can be kept at once.
+    def stream(self, pairs: Sequence[Pair], question: Question) -> Iterator[Group]:
+        """Yield groups of (place in pairs, answer) as answers come, so that each can be kept at once.
 
         Raises: ChatSettingError (a UsageError) if the server refuses key, model, address or request; BudgetSpent;
             TooManyFailures. What was under way is finished and yielded first. After the first Ctrl-C too.
@@ -120,10 +119,10 @@ class ChatLabeller:
                         raise
                     self._fail(interrupt)
                     continue
-                for future in sorted(done, key=places.__getitem__):
-                    answer = future.result()
-                    if answer is not None:
-                        yield places[future], answer
+                answered = ((places[f], f.result()) for f in sorted(done, key=places.__getitem__))
+                group = [(place, answer) for place, answer in answered if answer is not None]
+                if group:
+                    yield group
         finally:
             self._stop.set()
             pool.shutdown(cancel_futures=True)
@@ -161,11 +160,9 @@ class ChatLabeller:
             other = None
             if self.config.both_orders and one.label is not None:
                 other = self._choice(hold, question, second, first, is_clip)
-        label, reason = combine(one, other)
-        both = other is not None and other.label is not None
-        flipped = reason.startswith("orders disagree") if both else None
-        self._tally.pair(label, reason.partition(":")[0] if label is None else "", flipped)
-        return self._made(label, reason, hold.spent, start)
+        verdict = combine(one, other)
+        self._tally.pair(verdict.label, verdict.kind, verdict.flipped)
+        return self._made(verdict.label, verdict.reason, hold.spent, start)
 
     def _made(self, label: float | None, reason: str, spent: Amount, start: float) -> Answer:
         seconds = self._clock() - start
@@ -212,7 +209,7 @@ class ChatLabeller:
             if self._stop.is_set():  # for another pair's sake: this one was not given its chances
                 raise _Interrupted from None
             self._count("gave up")
-            return Choice(None, None, f"gave up: {error}")
+            return Choice(None, None, "gave up", str(error))
         choice = read_choice(
             reply.text, reply.finish, reply.refusal, reply.logprobs, self.prompt, config.json_schema
         )

@@ -3,6 +3,7 @@
 from vlmrl.preferences.human.folder import FolderSink, write_pairs
 from vlmrl.preferences.human.label import HumanLabeller, LabellingStopped, label_run, serve
 from vlmrl.preferences.human.sink import AnswerSink, Given, MemorySink, Shown
+from vlmrl.preferences.human.store_sink import StoreSink
 
 __all__ = [
     "AnswerSink",
@@ -12,6 +13,7 @@ __all__ = [
     "LabellingStopped",
     "MemorySink",
     "Shown",
+    "StoreSink",
     "label_run",
     "serve",
     "write_pairs",

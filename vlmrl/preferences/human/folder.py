@@ -20,6 +20,8 @@ from vlmrl.preferences.human.sink import Given, Shown
 from vlmrl.preferences.protocol import Answer, Pair, Question, Segment
 
 PAIRS, ANSWERS, SEGMENTS, LOCK = "pairs.jsonl", "answers.jsonl", "segments", "label.lock"
+TAIL = 4096
+"""Bytes read at once from a file's end."""
 
 
 def write_pairs(
@@ -67,8 +69,7 @@ def _append(file: Path, row: dict[str, Any]) -> None:
     line = (json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n").encode()
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        data = file.read_bytes()
-        whole = data.rfind(b"\n") + 1
+        whole = _whole(descriptor)
         os.ftruncate(descriptor, whole)
         os.lseek(descriptor, whole, os.SEEK_SET)
         try:
@@ -82,6 +83,19 @@ def _append(file: Path, row: dict[str, Any]) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def _whole(descriptor: int) -> int:
+    """Return the length of an open file up to its last newline; only its end is read."""
+    end = os.lseek(descriptor, 0, os.SEEK_END)
+    while end > 0:
+        first = max(0, end - TAIL)
+        os.lseek(descriptor, first, os.SEEK_SET)
+        place = os.read(descriptor, end - first).rfind(b"\n")
+        if place >= 0:
+            return first + place + 1
+        end = first
+    return 0
 
 
 def _rows(file: Path) -> Iterator[dict[str, Any]]:

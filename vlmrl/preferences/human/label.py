@@ -8,18 +8,23 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from vlmrl.errors import usage_error
+from vlmrl.configs import from_plain
+from vlmrl.errors import Stopped, usage_error
 from vlmrl.preferences.human.folder import FolderSink
 from vlmrl.preferences.human.server import LabelServer
 from vlmrl.preferences.human.session import PARAMETERS, LabelSession
 from vlmrl.preferences.human.sink import AnswerSink, MemorySink
-from vlmrl.preferences.protocol import Answer, Pair, Question
+from vlmrl.preferences.human.store_sink import StoreSink, read_predictions
+from vlmrl.preferences.protocol import Answer, Pair, Question, task_question
+from vlmrl.preferences.store import PREDICTIONS, STORE, PreferenceStore
+from vlmrl.runs import read_config
+from vlmrl.tasks import Task
 
 PREFERENCES = "preferences"
-"""Folder of a run that holds its pairs and answers."""
+"""Folder of a run that holds pairs of `write_pairs` and their answers, where it has no store."""
 
 
-class LabellingStopped(RuntimeError):
+class LabellingStopped(Stopped):
     """The person finished before the last pair. Attributes: `answers`, None where none was given."""
 
     answers: Sequence[Answer | None] = ()
@@ -34,18 +39,28 @@ def label_run(
     open_browser: bool = False,
     on_ready: Callable[[str], object] = print,
 ) -> dict[str, Any]:
-    """Serve the page for the pairs in RUN/preferences until the person finishes or Ctrl-C; return the totals.
+    """Serve the page for a run's pairs until the person finishes or Ctrl-C; return the totals.
 
+    The pairs are those of the run's store that this person has not answered, whoever else has, and go on coming while
+    the run trains; of a run without a store, those in RUN/preferences.
     on_ready: called with the page's address. Each answer is on disk before the page shows the next pair.
     Raises: UsageError without pairs, or if port or fps are wrong.
     """
-    folder = Path(run) / PREFERENCES
+    options: dict[str, Any] = {"port": port, "person": person, "fps": fps, "open_browser": open_browser}
+    folder, store = Path(run) / PREFERENCES, Path(run) / STORE
+    if store.is_file():
+        question = task_question(from_plain(Task, read_config(run)["config"]["task"]))
+        with PreferenceStore(store) as opened:
+            known = read_predictions(Path(run) / PREDICTIONS)
+            return serve(
+                StoreSink(opened, HumanLabeller(person), question, known), on_ready=on_ready, **options
+            )
     if not folder.is_dir():
-        remedy = "`vlmrl.preferences.human.write_pairs` puts pairs there"
-        raise usage_error("run", run, f"a run with a folder {PREFERENCES}", remedy)
+        remedy = "train with --labeller, or put pairs there with `vlmrl.preferences.human.write_pairs`"
+        raise usage_error("run", run, f"a run with {STORE} or a folder {PREFERENCES}", remedy)
     sink = FolderSink(folder)
     try:
-        return serve(sink, port=port, person=person, fps=fps, open_browser=open_browser, on_ready=on_ready)
+        return serve(sink, on_ready=on_ready, **options)
     finally:
         sink.close()
 
@@ -89,9 +104,15 @@ class HumanLabeller:
         fps: float = 8.0,
         open_browser: bool = True,
         on_ready: Callable[[str], object] = print,
+        store: str | os.PathLike[str] | None = None,
     ) -> None:
-        """`on_ready` is called with the page's address; `open_browser` opens it as well."""
+        """`on_ready` is called with the page's address; `open_browser` opens it as well.
+
+        store: the store that asks this person; each answer then lies in it before the next pair is shown, whatever
+        happens to this process, and not only when all were given.
+        """
         self.model, self.parameters = person, dict(PARAMETERS)
+        self._store = store
         self._options: dict[str, Any] = {
             "port": port,
             "fps": fps,
@@ -104,10 +125,7 @@ class HumanLabeller:
 
         Raises: LabellingStopped, with the `answers` so far, if the person finishes earlier.
         """
-        sink = MemorySink(pairs, question)
-        if sink.pending():
-            serve(sink, person=self.model, **self._options)
-        answers = [sink.answers.get(pair.key) for pair in pairs]
+        answers = self._serve(pairs, question)
         given = [answer for answer in answers if answer is not None]
         if len(given) < len(answers):
             error = LabellingStopped(
@@ -116,3 +134,16 @@ class HumanLabeller:
             error.answers = answers
             raise error
         return given
+
+    def _serve(self, pairs: Sequence[Pair], question: Question) -> list[Answer | None]:
+        if self._store is None:
+            sink = MemorySink(pairs, question)
+            if sink.pending():
+                serve(sink, person=self.model, **self._options)
+            return [sink.answers.get(pair.key) for pair in pairs]
+        with PreferenceStore(Path(self._store)) as store:
+            store.add_pairs(pairs)
+            stored = StoreSink(store, self, question, only=[pair.key for pair in pairs])
+            if stored.pending():
+                serve(stored, person=self.model, **self._options)
+            return store.find(self, pairs, question)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from vlmrl.errors import UsageError, usage_error
-from vlmrl.preferences.human.sink import AnswerSink, Given
+from vlmrl.preferences.human.sink import AnswerSink, Given, Shown
 from vlmrl.preferences.protocol import Answer, Question, Segment
 
 LEASE = 90.0
 """Seconds that a pair stays with a tab that is not heard of; the page calls every 30."""
+PAIRS_KEPT = 4
+"""Pairs kept in memory with their frames: those of the tabs that are usually open."""
 CHOICES = ("left", "right", "tie", "skip")
 PARAMETERS = {"interface": "two looping clips", "sides": "by key"}
 """What a person's answer depends on besides the pair."""
@@ -58,11 +61,22 @@ class LabelSession:
         self._history: list[tuple[str | None, str]] = [(None, given.key) for given in sink.given()]
         self._closed = False
         self._unreadable: set[str] = set()
+        self._read: OrderedDict[str, Shown] = OrderedDict()
 
     def set_aside(self, key: str) -> None:
         """Leave out the pair `key`, whose frames cannot be read, for this session."""
         with self._lock:
             self._unreadable.add(key)
+
+    def _shown(self, key: str) -> Shown:
+        """Return the pair `key`, read once while it is with a tab. Raises: KeyError; UsageError for damaged frames."""
+        with self._lock:
+            found = self._read.get(key) or self._sink.shown(key)
+            self._read[key] = found
+            self._read.move_to_end(key)
+            while len(self._read) > PAIRS_KEPT:
+                self._read.popitem(last=False)
+            return found
 
     def _pending(self) -> list[str]:
         return [key for key in self._sink.pending() if key not in self._unreadable]
@@ -137,8 +151,7 @@ class LabelSession:
 
     def frames(self, key: str, side: str) -> Segment:
         """Return the segment on `side` (left or right) of the pair `key`. Raises: KeyError."""
-        with self._lock:
-            pair = self._sink.shown(key).pair
+        pair = self._shown(key).pair
         return pair.first if (side == "left") != is_turned(key) else pair.second
 
     def totals(self) -> dict[str, Any]:
@@ -178,7 +191,7 @@ class LabelSession:
 
     def _described(self, key: str) -> dict[str, Any]:
         try:
-            question = self._sink.shown(key).question
+            question = self._shown(key).question
         except UsageError:  # damaged frames, which the server will meet again and set aside
             question = Question("")
         return {"key": key, "goal": question.goal, "baseline": question.baseline}

@@ -1,0 +1,92 @@
+"""Meta-World by its own package on MuJoCo 4: the adapter's one line, errors without the package, solved with it."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import gymnasium
+import mujoco
+import numpy as np
+import pytest
+
+import vlmrl_envs
+from vlmrl_envs import metaworld
+from vlmrl_envs.errors import WorldError
+
+INSTALLED = importlib.util.find_spec("metaworld") is not None
+needs_package = pytest.mark.skipif(
+    not INSTALLED, reason='Meta-World is not installed: pip install --no-deps "metaworld==3.1.1"'
+)
+POLICIES = {
+    "drawer-open": "SawyerDrawerOpenV3Policy",
+    "soccer": "SawyerSoccerV3Policy",
+    "sweep-into": "SawyerSweepIntoV3Policy",
+}
+WELDED = """<mujoco><worldbody><body mocap="true" name="a"/><body name="b"><freejoint/><geom size=".1"/></body></worldbody>
+<equality><weld body1="a" body2="b" anchor="1 2 3" relpose="4 5 6 1 0 0 0" torquescale="7"/></equality></mujoco>"""
+
+
+def test_a_welds_first_eleven_numbers_are_what_meta_world_means() -> None:
+    model = mujoco.MjModel.from_xml_string(WELDED)
+    assert model.eq_data.shape == (1, 12)
+    np.testing.assert_array_equal(model.eq_data[0, :11], [1, 2, 3, 4, 5, 6, 1, 0, 0, 0, 7])
+    rest = model.eq_data[0, 11:].copy()
+    metaworld.weld_data(model.eq_data, np.array([0]))
+    np.testing.assert_array_equal(model.eq_data[0, :11], metaworld.WELD)
+    np.testing.assert_array_equal(model.eq_data[0, 11:], rest)
+
+
+def test_an_unknown_task_is_one_line() -> None:
+    with pytest.raises(WorldError, match="task: got 'door-open'; expected one of") as error:
+        metaworld.load("door-open")
+    assert "\n" not in str(error.value) and set(metaworld.TASKS) == set(vlmrl_envs.METAWORLD.values())
+
+
+@pytest.mark.skipif(INSTALLED, reason="Meta-World is installed")
+def test_without_the_package_the_error_says_how_to_install_it() -> None:
+    with pytest.raises(WorldError, match=r"metaworld: got no such package.*pip install --no-deps") as error:
+        gymnasium.make("vlmrl/MetaWorldSoccer-v0")
+    assert "\n" not in str(error.value)
+
+
+@needs_package
+@pytest.mark.parametrize("name", vlmrl_envs.METAWORLD)
+def test_meta_worlds_own_policy_solves_it(name: str) -> None:
+    from metaworld import policies
+
+    env = gymnasium.make(f"vlmrl/{name}").unwrapped
+    act = getattr(policies, POLICIES[vlmrl_envs.METAWORLD[name]])().get_action
+    observation, _ = env.reset(seed=0)
+    for _ in range(env.horizon):
+        observation, reward, terminated, _, info = env.step(act(observation))
+        assert 0.0 <= reward <= 1.0 and not terminated and env.observation_space.contains(observation)
+        if info["success"]:
+            break
+    assert info["success"]
+
+
+@needs_package
+@pytest.mark.parametrize("name", vlmrl_envs.METAWORLD)
+def test_seeds_repeat_and_episodes_end_by_truncation(name: str) -> None:
+    env = gymnasium.make(f"vlmrl/{name}", horizon=3)
+    first, _ = env.reset(seed=4)
+    np.testing.assert_allclose(env.reset(seed=4)[0], first, atol=1e-3)
+    assert np.abs(env.reset(seed=5)[0] - first).max() > 1e-3, "another place"
+    ends = [env.step(np.zeros(4, np.float32))[2:] for _ in range(3)]
+    assert [end[1] for end in ends] == [False, False, True] and not any(end[0] for end in ends)
+    assert ends[-1][2]["is_success"] is False and 0.0 <= ends[-1][2]["env_return"] <= 3.0
+
+
+@needs_package
+def test_the_frame_shows_the_task_without_the_robot() -> None:
+    from vlmrl_envs.rendering import blank_frames
+
+    env = gymnasium.make("vlmrl/MetaWorldDrawerOpen-v0", render_mode="rgb_array").unwrapped
+    frames = []
+    for seed in (0, 1):
+        env.reset(seed=seed)
+        frames.append(env.render())
+    found = np.stack(frames)
+    assert found.shape == (2, 64, 64, 3) and not blank_frames(found).any()
+    assert np.abs(found[0].astype(int) - found[1]).max() > 20, "the drawer stands elsewhere"
+    env.close()

@@ -1,0 +1,89 @@
+"""What a stage came to: labels against the world's own progress, and what the reward learned from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vlmrl.preferences.protocol import Answer, Pair
+
+if TYPE_CHECKING:
+    from vlmrl.preferences.learned import LearnedReward
+
+
+@dataclass(frozen=True)
+class StageReport:
+    """Figures of all answers so far and of the last fit; None where they are not known."""
+
+    labels: float | None = None
+    """Answers that can be learned from."""
+    abstained: float | None = None
+    """Answers that say nothing."""
+    ties: float | None = None
+    """Labels of 1/2."""
+    label_accuracy: float | None = None
+    """Share of labels on the side of more progress, where the world tells it; ties count half."""
+    label_accuracy_wide: float | None = None
+    """The same among pairs whose progress differs by more than the median."""
+    training_accuracy: float | None = None
+    """Share of the pairs learned from that the reward predicts rightly."""
+    validation_accuracy: float | None = None
+    """Share of the held-out pairs that it predicts rightly: its agreement with the labeller."""
+    validation_loss: float | None = None
+    """Cross-entropy on these, in nats; 0.693 knows nothing."""
+    ece: float | None = None
+    """Expected calibration error on these, 0..0.5."""
+    disagreement: float | None = None
+    """Standard deviation of P(first) over the ensemble's members."""
+    tokens: float | None = None
+    """Tokens that the answers took."""
+    cost: float | None = None
+    """Money that they took."""
+    ask_seconds: float | None = None
+    """Seconds that the last stage's asking took, drawing and storing included."""
+    fit_seconds: float | None = None
+    """Seconds that the last fit took."""
+
+
+def account(
+    answered: Sequence[tuple[Pair, Answer]], reward: LearnedReward, ask_seconds: float, fit_seconds: float
+) -> StageReport:
+    """Return the report of a stage, of all answers so far and the reward fitted to them."""
+    labels = [answer.label for _, answer in answered if answer.label is not None]
+    accuracy, wide = label_accuracy(answered)
+    fit = reward.report
+    held_out = fit.validation_result if fit else None
+    return StageReport(
+        labels=len(labels), abstained=len(answered) - len(labels), ties=labels.count(0.5),
+        label_accuracy=accuracy, label_accuracy_wide=wide,
+        training_accuracy=fit.training_result.accuracy if fit else None,
+        validation_accuracy=held_out.accuracy if held_out else None,
+        validation_loss=held_out.loss if held_out else None, ece=held_out.ece if held_out else None,
+        disagreement=fit.disagreement if fit else None,
+        tokens=sum(answer.tokens for _, answer in answered), cost=sum(answer.cost for _, answer in answered),
+        ask_seconds=ask_seconds, fit_seconds=fit_seconds,
+    )  # fmt: skip
+
+
+def label_accuracy(answered: Sequence[tuple[Pair, Answer]]) -> tuple[float | None, float | None]:
+    """Return the share of labels on the side of more progress: of all, and of pairs with a gap above the median.
+
+    Abstentions and pairs of equal or unknown progress are left out; a soft label counts for the side it leans to, a tie
+    half. Source: RL-VLM-F's figure of label accuracy by progress gap, at two points.
+    """
+    gaps, labels = [], []
+    for pair, answer in answered:
+        first, second = pair.first.progress, pair.second.progress
+        if answer.label is not None and first is not None and second is not None:
+            gaps.append(float(np.mean(first) - np.mean(second)))
+            labels.append(answer.label)
+    gap, label = np.array(gaps), np.array(labels)
+    gap, label = gap[gap != 0], label[gap != 0]
+    if not len(gap):
+        return None, None
+    right = np.where(label == 0.5, 0.5, (label > 0.5) == (gap > 0))
+    wide = np.abs(gap) > np.median(np.abs(gap))
+    return float(right.mean()), float(right[wide].mean()) if wide.any() else None
