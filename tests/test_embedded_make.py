@@ -43,6 +43,7 @@ def test_the_whole_recipe_is_its_steps_in_order(monkeypatch, commands, tmp_path:
         "data",
         "data",
         "train",
+        "text",
         "card",
         "words",
         "evaluate",
@@ -97,7 +98,7 @@ def test_what_ships_is_evaluated_where_it_lies(monkeypatch, commands, tmp_path: 
     installed: list[Path] = []
     monkeypatch.setattr(make, "install", installed.append)
     assert call(monkeypatch, "--install", "--out", str(tmp_path)) == 0
-    assert installed == [tmp_path / "model"]
+    assert installed == [tmp_path / "final"]
     assert commands[-2:] == [["experiments.embedded.evaluate"], ["experiments.embedded.card"]]
 
 

@@ -43,8 +43,8 @@ class Step:
 
 
 def steps(out: Path, quick: bool, installed: bool = False) -> list[Step]:
-    """Return the commands that fill `out` with frames and make `out/model` of them; with its evaluation, unless it ships."""
-    model, folder = out / "model", ("--out", str(out))
+    """Return the commands that fill `out` with frames and make the encoder of them; with its evaluation, unless it ships."""
+    trained, model, folder = out / "model", made(out, quick), ("--out", str(out))
     few = ("--scale", str(QUICK_SCALE), "--worlds", *QUICK_WORLDS) if quick else ()
     others = [world for world in WORLDS if world not in QUICK_WORLDS]
     short = ("--steps", str(QUICK_STEPS), "--without", *others) if quick else ()
@@ -52,7 +52,12 @@ def steps(out: Path, quick: bool, installed: bool = False) -> list[Step]:
     found = [
         Step("frames by the ray tracer", "data", (*folder, *few)),
         Step("frames by GL", "data", (*folder, "--only", "gl", *few), gl, needed=False),
-        Step("training", "train", ("--data", str(out), "--out", str(model), *short)),
+        Step("training", "train", ("--data", str(out), "--out", str(trained), *short)),
+    ]
+    if not quick:
+        more = ("--model", str(trained), "--data", str(out), "--out", str(model))
+        found.append(Step("the text tower alone", "text", more))
+    found += [
         Step("what it was made of", "card", ("--record", str(model))),
         Step("the check of words", "words", ("--dir", str(model)), needed=False),
     ]
@@ -60,6 +65,11 @@ def steps(out: Path, quick: bool, installed: bool = False) -> list[Step]:
         report = ("--dir", str(model), "--out", str(out / "evaluation.json"))
         found.append(Step("evaluation", "evaluate", report))
     return found
+
+
+def made(out: Path, quick: bool) -> Path:
+    """Return the folder of the encoder that the steps end with."""
+    return out / ("model" if quick else "final")
 
 
 def run(step: Step) -> None:
@@ -122,12 +132,13 @@ def main() -> None:
     for step in steps(out, args.quick, args.install):
         run(step)
     if args.install:
-        install(out / "model")
+        install(made(out, args.quick))
         run(Step("evaluation of what ships", "evaluate", ()))
         run(Step("the model card", "card", ()))
         summary.write()  # rows of the weights that were there are marked
-    passed = passes_preflight(out / "model") if args.quick else True
-    print(f"== {out / 'model'} after {time.time() - started:.0f} s")
+    model = made(out, args.quick)
+    passed = passes_preflight(model) if args.quick else True
+    print(f"== {model} after {time.time() - started:.0f} s")
     sys.exit(0 if passed else 1)
 
 
