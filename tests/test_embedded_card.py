@@ -16,7 +16,7 @@ MADE = {
     "data": [{"family": "ant", "source": "ant-own", "share": 0.5, "frames": 900, "held_out": 18},
              {"family": "ant", "source": "ant-stock-gl", "share": 0.5, "frames": 100, "held_out": 2},
              {"family": "reacher", "source": "reacher-own96", "share": 0.5, "frames": 50, "held_out": 1}],
-    "config": {**dict.fromkeys(card.SETTINGS, 1), "out": "/home/someone", "labels": {"floor": 0.03}, "precision": "bfloat16",
+    "config": {**dict.fromkeys(card.SETTINGS, 1), "out": "/home/someone", "labels": {"floor": 0.03}, "precision": "bfloat16", "device": "cpu",
                "nothings": 0.05, "jumbles": 0.04, "sources": [{"folder": "/home/someone"}], "start": "scratch:/home/x"},
 }  # fmt: skip
 

@@ -92,7 +92,8 @@ def test_a_row_of_other_weights_is_measured_again(tmp_path: Path) -> None:
     book = common.Book(tmp_path / "book.json")
     book.add({"condition": "vlm", "seed": 0, "weights": "old", "alpha": 0.5, "success": {"100": 1.0}})
     known = weights.identity("vlm", "embedded", 0.5)
-    assert known == {"weights": shipped, "alpha": 0.5} and not book.has(condition="vlm", seed=0, **known)
+    assert known == {"encoder": "embedded", "weights": shipped, "alpha": 0.5}
+    assert not book.has(condition="vlm", seed=0, **known)
     assert summary.EARLIER in summary.cell(book.rows)
     book.add({**book.rows[0], **known}, condition="vlm", seed=0)
     assert book.has(condition="vlm", seed=0, **known) and len(book.rows) == 1
@@ -112,7 +113,7 @@ def test_the_encoders_data_and_training_run_at_a_small_scale(
     ])  # fmt: skip
     run(monkeypatch, data.main, "--out", str(tmp_path / "data"))
     before = sorted(p.name for p in (tmp_path / "data").iterdir())
-    assert len(before) == 6
+    assert len(before) == 7 and "manifest.json" in before
     others = ["walker2d", "ant", "half_cheetah", "hopper", "reacher", "pendulum"]
     arguments = ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "model"), "--batch", "16",
                  "--captions", "8", "--without", *others]  # fmt: skip
