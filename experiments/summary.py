@@ -91,7 +91,7 @@ def table() -> str:
         cells[2] = f"**{cells[2]}**"
         cells += [", ".join(f"{s / 1000:.0f}k" for s in sorted(steps)), f"{np.median(seconds) / 60:.1f}" if seconds else "–"]  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + footnote(every).rstrip("\n")
+    return ("\n".join(lines) + "\n" + footnote(every)).rstrip("\n")
 
 
 def renewed(text: str) -> str:
