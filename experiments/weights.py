@@ -41,4 +41,8 @@ def is_earlier(row: dict[str, Any]) -> bool:
 def footnote(rows: Sequence[dict[str, Any]]) -> str:
     """Return what a table says below rows that are marked; nothing where none is."""
     found = any(is_earlier(row) for row in rows)
-    return f"\n{EARLIER} with earlier weights of the encoder than those that ship now\n" if found else ""
+    return (
+        f"\n{EARLIER} some or all seeds with earlier weights of the encoder than those that ship now\n"
+        if found
+        else ""
+    )
