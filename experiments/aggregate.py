@@ -48,6 +48,15 @@ def mean_interval(values: Sequence[float] | np.ndarray, seed: int = 0) -> tuple[
     return float(low), float(high)
 
 
+def shown(groups: Sequence[Sequence[float]]) -> str:
+    """Return the interquartile mean over all values with its 95% interval, for a table; one seed has none."""
+    value = iqm(np.concatenate([np.asarray(group) for group in groups]))
+    if any(len(group) < 2 for group in groups):
+        return f"{value:.0%}"
+    low, high = interval(groups)
+    return f"{value:.0%} [{low:.0%}, {high:.0%}]"
+
+
 def median_row(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return the run whose success, then share of steps at the goal, at the longest horizon is the (lower) median."""
     longest = max(rows[0]["success"], key=int)

@@ -25,7 +25,7 @@ from experiments.weights import EARLIER, SEES, fingerprint, footnote, identity, 
 from vlmrl.checkpoints import replace_file
 from vlmrl.evaluation import evaluate, record_video
 from vlmrl.progress import ProgressPrinter
-from vlmrl.runs import git_state, versions
+from vlmrl.runs import git_state, read_metrics, versions
 from vlmrl.runtime import cores
 from vlmrl.training import TrainConfig, load_run, preset, train
 
@@ -95,17 +95,20 @@ class Book:
 def run_one(
     config: TrainConfig, horizons: Sequence[int], episodes: int, video: Path | None, keep_states: bool = False
 ) -> dict[str, Any]:
-    """Train once, judge the last checkpoint at each horizon; return the row.
+    """Train once in the folder `config.out`, judge the last checkpoint at each horizon; return the row.
 
+    What a stopped sitting left half done in that folder goes first.
     keep_states: write the states of the shortest horizon's episodes into the run folder, as `STATES`.
     """
+    assert config.out is not None
+    shutil.rmtree(config.out, ignore_errors=True)
     printer = ProgressPrinter(every_s=10)
     known = {"weights": fingerprint(config.encoder) if config.reward in SEES else None, **provenance()}
     started = time.perf_counter()
     run = train(config, printer)
     seconds = time.perf_counter() - started
     printer.close()
-    rows = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+    rows = read_metrics(run.path)
     run = load_run(run.path)
     kept = {min(horizons): run.path / STATES} if keep_states else {}
     judged = {str(h): evaluate(run, episodes, horizon=h, states_file=kept.get(h)) for h in horizons}
@@ -156,16 +159,37 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n" + footnote(rows)
 
 
-def check_quick(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
-    """Keep a quick try (`--total-steps`) out of the published rows and of the folders of the runs they come from."""
+def add_arguments(parser: argparse.ArgumentParser, results: str) -> None:
+    """Add what every experiment takes; its rows go to the book called `results`. Read them by `parsed`."""
+    parser.add_argument("--episodes", type=int, default=100)
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs") / "experiments", help="where run folders go"
+    )
+    parser.add_argument("--results", type=Path, default=RESULTS / f"{results}.json")
+    parser.add_argument("--total-steps", type=int, help="for a quick try; use --results with it")
+
+
+def parsed(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return the arguments; None reads sys.argv.
+
+    A quick try (`--total-steps`) is kept out of the published rows and of the folders of the runs they come from.
+    """
+    args = parser.parse_args(arguments)
     if args.total_steps is None:
-        return
+        return args
     if args.results.parent == RESULTS:
         parser.error(
             "--total-steps: got it without --results; expected a file of its own; name one with --results"
         )
     if args.runs == parser.get_default("runs"):
         args.runs = args.runs.with_name("quick")
+    return args
+
+
+def placed(config: TrainConfig, seed: int, out: Path, total_steps: int | None) -> TrainConfig:
+    """Return a run's settings with its seed and folder, and with so many steps instead of its own if any are given."""
+    config = replace(config, seed=seed, out=out)
+    return config if total_steps is None else replace(config, total_steps=total_steps)
 
 
 def main(task_name: str, horizons: Sequence[int], claim: str, arguments: Sequence[str] | None = None) -> None:
@@ -176,26 +200,17 @@ def main(task_name: str, horizons: Sequence[int], claim: str, arguments: Sequenc
     parser = argparse.ArgumentParser(description=claim)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--conditions", nargs="+", default=list(CONDITIONS), choices=CONDITIONS)
-    parser.add_argument("--episodes", type=int, default=100)
-    parser.add_argument(
-        "--runs", type=Path, default=Path("runs") / "experiments", help="where run folders go"
-    )
-    parser.add_argument("--results", type=Path, default=RESULTS / f"{task_name}.json")
-    parser.add_argument("--total-steps", type=int, help="for a quick try; use --results with it")
-    args = parser.parse_args(arguments)
-    check_quick(parser, args)
+    add_arguments(parser, task_name)
+    args = parsed(parser, arguments)
     book = Book(args.results)
     for condition in args.conditions:
         for seed in args.seeds:
             out = args.runs / f"{task_name}-{condition}-{seed}"
-            config = replace(preset(task_name), reward=condition, seed=seed, out=out)
+            config = placed(replace(preset(task_name), reward=condition), seed, out, args.total_steps)
             if book.has(
                 condition=condition, seed=seed, **identity(condition, config.encoder, config.task.alpha)
             ):
                 continue
-            shutil.rmtree(out, ignore_errors=True)  # what a stopped sitting left half done
-            if args.total_steps:
-                config = replace(config, total_steps=args.total_steps)
             print(f"{task_name}: {condition}, seed {seed}", flush=True)
             row = run_one(config, horizons, args.episodes, args.runs / "videos" / f"{out.name}.mp4")
             book.add(row, condition=condition, seed=seed, encoder=row["encoder"])

@@ -12,12 +12,8 @@ is zero-shot: the two are not the same kind of evidence. Judged is the last chec
 from __future__ import annotations
 
 import argparse
-import json
-import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from experiments import aggregate, common
@@ -31,24 +27,19 @@ from experiments.humanoid_conditions import (
     seeds_of,
 )
 from experiments.humanoid_report import report, table
-from experiments.summary import RESULTS
 from experiments.weights import identity
 from vlmrl.errors import UsageError
+from vlmrl.runs import read_metrics
 from vlmrl.tasks import COMPOSITIONS
-from vlmrl.training import preset
+from vlmrl.training import TrainConfig, preset
 
 
-def run_row(
-    task: str, condition: str, seed: int, runs: Path, episodes: int, total_steps: int | None
-) -> dict[str, Any]:
-    """Train once in a folder of its own and return the row."""
-    out = runs / f"{task}-{condition}-{seed}"
-    config = replace(configured(preset(task), condition), seed=seed, out=out)
-    if total_steps is not None:
-        config = replace(config, total_steps=total_steps)
-    shutil.rmtree(out, ignore_errors=True)  # what a stopped sitting left half done
+def run_row(config: TrainConfig, condition: str, episodes: int) -> dict[str, Any]:
+    """Train once in the run's own folder, `config.out`, and return the row."""
+    assert config.out is not None
+    task = config.task.name
     row = common.run_one(config, horizons_of(task), episodes, None, keep_states=True)
-    metrics = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    metrics = read_metrics(config.out)
     whole = [[row["global_step"], row["success"]] for row in metrics]
     if condition in LARGE:
         row |= large_cost(metrics[-1], row["wall_seconds"])
@@ -75,16 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=TASKS, metavar="TASK")
     parser.add_argument("--conditions", nargs="+", default=["asked_always"], choices=CONDITIONS)
     parser.add_argument("--seeds", type=int, nargs="+", help="instead of each task's own")
-    parser.add_argument("--episodes", type=int, default=100)
-    parser.add_argument("--total-steps", type=int, help="for a quick try; use --results with it")
-    parser.add_argument(
-        "--runs", type=Path, default=Path("runs") / "experiments", help="where run folders go"
-    )
-    parser.add_argument("--results", type=Path, default=RESULTS / "humanoid.json")
+    common.add_arguments(parser, "humanoid")
     parser.add_argument("--report", action="store_true", help="run nothing")
     parser.add_argument("--no-videos", action="store_true")
-    args = parser.parse_args(arguments)
-    common.check_quick(parser, args)
+    args = common.parsed(parser, arguments)
     book = common.Book(args.results)
     try:
         wanted = (
@@ -92,14 +77,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if args.report
             else [(c, t, s) for c in args.conditions for t in args.tasks for s in args.seeds or seeds_of(t)]
         )
-        for condition, task in dict.fromkeys((c, t) for c, t, _ in wanted):
-            configured(preset(task), condition)  # refuses before anything is run
+        # All at once: what cannot be is refused before anything is run.
+        configs = {(c, t): configured(preset(t), c) for c, t in dict.fromkeys((c, t) for c, t, _ in wanted)}
         for condition, task, seed in wanted:
-            config = configured(preset(task), condition)
+            out = args.runs / f"{task}-{condition}-{seed}"
+            config = common.placed(configs[condition, task], seed, out, args.total_steps)
             known = identity(config.reward, config.encoder, config.task.alpha)
             if not book.has(task=task, condition=condition, seed=seed, **known):
                 print(f"{task}: {condition}, seed {seed}", flush=True)
-                row = run_row(task, condition, seed, args.runs, args.episodes, args.total_steps)
+                row = run_row(config, condition, args.episodes)
                 book.add(row, task=task, condition=condition, seed=seed, encoder=row["encoder"])
                 report(args.results, args.runs, videos=False)
         if book.rows:

@@ -66,7 +66,9 @@ def _lines(rows: Sequence[dict[str, Any]]) -> str:
         groups = [[r for r in rows if (r["task"], r["condition"]) == (task, condition)] for task in TASKS]
         groups = [group for group in groups if group]
         if len(groups) > 1:
-            shown = [_success([[r["success"][h] for r in g] for g in groups]) for h in rows[0]["success"]]
+            shown = [
+                aggregate.shown([[r["success"][h] for r in g] for g in groups]) for h in rows[0]["success"]
+            ]
             lines.append(
                 "| " + " | ".join([f"all {len(groups)}", condition, "", *shown, "", "", "", "", ""]) + " |"
             )
@@ -83,7 +85,7 @@ def _line(task: str, condition: str, rows: Sequence[dict[str, Any]]) -> str:
     seconds = [row["large"]["wall_seconds"] if "large" in row else row["wall_seconds"] for row in rows]
     minutes = np.median(seconds) / 60
     mark = EARLIER if any(is_earlier(row) for row in rows) else ""
-    shown = [_success([[row["success"][h] for row in rows]]) + mark for h in rows[0]["success"]]
+    shown = [aggregate.shown([[row["success"][h] for row in rows]]) + mark for h in rows[0]["success"]]
     zero_shot = (
         ZERO_SHOT.get(task.removeprefix("humanoid_"), "–") if condition in (*LEARNED, "asked_always") else "–"
     )
@@ -99,15 +101,6 @@ def _line(task: str, condition: str, rows: Sequence[dict[str, Any]]) -> str:
         zero_shot,
     ]
     return "| " + " | ".join(cells) + " |"
-
-
-def _success(groups: Sequence[Sequence[float]]) -> str:
-    """Return the interquartile mean over all values with its 95% interval; one seed has none."""
-    value = aggregate.iqm(np.concatenate([np.asarray(group) for group in groups]))
-    if any(len(group) < 2 for group in groups):
-        return f"{value:.0%}"
-    low, high = aggregate.interval(groups)
-    return f"{value:.0%} [{low:.0%}, {high:.0%}]"
 
 
 def report(results: Path, runs: Path, videos: bool) -> None:

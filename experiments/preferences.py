@@ -13,8 +13,6 @@ nothing is chosen or stopped by it. The encoder is in-domain and supervised by c
 from __future__ import annotations
 
 import argparse
-import json
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,11 +22,12 @@ from typing import Any
 import numpy as np
 
 from experiments import aggregate, common
-from experiments.summary import RESULTS
+from experiments.weights import identity
 from vlmrl.checkpoints import replace_file
 from vlmrl.errors import UsageError
 from vlmrl.preferences.online_config import LabellerName, PreferencesConfig
 from vlmrl.preferences.oracle import OracleConfig
+from vlmrl.runs import read_metrics
 from vlmrl.training import TrainConfig, preset
 
 
@@ -68,17 +67,12 @@ def configured(task: str, labeller: str, seed: int) -> TrainConfig:
     return replace(preset(task), labeller=name, preferences=asked, seed=seed, video=False)
 
 
-def run_row(
-    task: str, labeller: str, seed: int, runs: Path, episodes: int, total_steps: int | None, book: common.Book
-) -> dict[str, Any]:
-    """Train once in a folder of its own and return the row; `book` holds the oracle's, unless this is it."""
-    out = runs / f"preferences-{task}-{labeller}-{seed}"
-    config = replace(configured(task, labeller, seed), out=out)
-    if total_steps is not None:
-        config = replace(config, total_steps=total_steps)
-    shutil.rmtree(out, ignore_errors=True)  # what a stopped sitting left half done
+def run_row(config: TrainConfig, labeller: str, episodes: int, book: common.Book) -> dict[str, Any]:
+    """Train once in the run's own folder, `config.out`; return the row. `book` holds the oracle's, unless this is it."""
+    assert config.out is not None
+    task, seed = config.task.name, config.seed
     row = common.run_one(config, SETTINGS[task].horizons, episodes, None)
-    metrics = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    metrics = read_metrics(config.out)
     last = {key.removeprefix("learned/"): value for key, value in metrics[-1].items()}
     curve = aggregate.thinned(metrics)
     oracle = row if labeller == "oracle" else _oracle(book.rows, task, seed)
@@ -123,22 +117,14 @@ def _line(task: str, labeller: str, rows: Sequence[dict[str, Any]]) -> str:
     near = all(aggregate.iqm(a) >= aggregate.iqm(b) - NEAR for a, b in zip(found, ceiling, strict=False))
     seconds = np.median([row["wall_seconds"] for row in rows])
     cells = [
-        task, labeller, ", ".join(str(row["seed"]) for row in rows), "; ".join(map(_success, found)),
-        "; ".join(map(_success, ceiling)) if known else "not run",
+        task, labeller, ", ".join(str(row["seed"]) for row in rows), "; ".join(aggregate.shown([values]) for values in found),
+        "; ".join(aggregate.shown([values]) for values in ceiling) if known else "not run",
         "–" if labeller == "oracle" or not known else "yes" if near else "no",
         f"{np.median([row['pairs_asked'] for row in rows]):,.0f}",
         _share([row["label_accuracy"] for row in rows]), _share([row["label_accuracy_wide"] for row in rows]),
         f"{np.median([row['env_steps'] for row in rows]):,.0f}", f"{seconds / 60:.1f}",
     ]  # fmt: skip
     return "| " + " | ".join(cells) + " |"
-
-
-def _success(values: Sequence[float]) -> str:
-    """Return the interquartile mean with its 95% interval; one seed has none."""
-    if len(values) < 2:
-        return f"{aggregate.iqm(values):.0%}"
-    low, high = aggregate.interval([values])
-    return f"{aggregate.iqm(values):.0%} [{low:.0%}, {high:.0%}]"
 
 
 def _share(values: Sequence[float | None]) -> str:
@@ -164,24 +150,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--tasks", nargs="+", default=list(SETTINGS), choices=list(SETTINGS), metavar="TASK")
     parser.add_argument("--labellers", nargs="+", default=["oracle", "encoder"], choices=list(LABELLERS))
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
-    parser.add_argument("--episodes", type=int, default=100)
-    parser.add_argument("--total-steps", type=int, help="for a quick try; use --results with it")
-    parser.add_argument(
-        "--runs", type=Path, default=Path("runs") / "experiments", help="where run folders go"
-    )
-    parser.add_argument("--results", type=Path, default=RESULTS / "preferences.json")
+    common.add_arguments(parser, "preferences")
     parser.add_argument("--report", action="store_true", help="run nothing")
-    args = parser.parse_args(arguments)
+    args = common.parsed(parser, arguments)
     book = common.Book(args.results)
     # The oracle goes first whether it is asked for or not: each row holds what it reached.
     labellers = list(dict.fromkeys(["oracle", *args.labellers]))
     wanted = [] if args.report else [(t, s, who) for t in args.tasks for s in args.seeds for who in labellers]
     try:
         for task, seed, labeller in wanted:
-            if not book.has(task=task, labeller=labeller, seed=seed):
+            out = args.runs / f"preferences-{task}-{labeller}-{seed}"
+            config = common.placed(configured(task, labeller, seed), seed, out, args.total_steps)
+            known = identity(config.reward, config.encoder, config.task.alpha)
+            if not book.has(task=task, labeller=labeller, seed=seed, **known):
                 print(f"{task}: {labeller}, seed {seed}", flush=True)
-                row = run_row(task, labeller, seed, args.runs, args.episodes, args.total_steps, book)
-                book.add(row)
+                row = run_row(config, labeller, args.episodes, book)
+                book.add(row, task=task, labeller=labeller, seed=seed, encoder=row["encoder"])
                 report(args.results)
         if book.rows:
             report(args.results)

@@ -11,7 +11,6 @@ model. Not run by us yet: no weights can be downloaded where this project is bui
 from __future__ import annotations
 
 import argparse
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,7 +47,6 @@ def main() -> None:
                 preset(task_name),
                 args.runs / f"{name}-{encoder.replace('/', '-').replace(':', '-')}-{seed}",
             )
-            shutil.rmtree(out, ignore_errors=True)  # what a stopped sitting left half done
             task = replace(base.task, render_size=(args.render_size, args.render_size))
             config = replace(
                 base, task=task, encoder=encoder, seed=seed, device=args.device, total_steps=args.total_steps or steps,

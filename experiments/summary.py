@@ -78,11 +78,7 @@ def table() -> str:
     for name, sentence, world in TASKS:
         path = RESULTS / f"{name}.json"
         rows = json.loads(path.read_text()) if path.exists() else []
-        rows = [
-            row
-            for row in rows
-            if row["condition"].replace("-", "_") not in SEES or row["encoder"] == "embedded"
-        ]
+        rows = [row for row in rows if condition(row) not in SEES or row["encoder"] == "embedded"]
         every += rows
         found = {column: [row for row in rows if condition(row) == column] for column in COLUMNS}
         steps = {row.get("env_steps", row.get("total_steps")) for row in found["vlm"]}

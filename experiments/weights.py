@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from vlmrl.encoders import words
 from vlmrl.encoders.slow import PREFIX
 from vlmrl.encoders.sources import EMBEDDED, PREFERRED
-from vlmrl.encoders.words import file_hash
 
 EARLIER = "†"
 """Mark of rows that `is_earlier` tells."""
@@ -24,7 +25,13 @@ def fingerprint(encoder: str) -> str | None:
     folder = Path(rest).expanduser() if name == "local-dir" else EMBEDDED
     found = (folder / file for file in PREFERRED if (folder / file).is_file())
     path = next(found, None)
-    return None if path is None else file_hash(path)[:12]
+    return None if path is None else _hashed(path, path.stat().st_mtime_ns)
+
+
+@cache
+def _hashed(path: Path, changed: int) -> str:
+    """Hash a file once for as long as it was last changed at `changed`: tables ask for every row."""
+    return words.fingerprint(path)
 
 
 def identity(reward: str, encoder: str, alpha: float) -> dict[str, Any]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 
+from vlmrl.preferences.oracle import OracleLabeller
 from vlmrl.preferences.protocol import Answer, Group, Pair, Question, Segment
 
 QUESTION = Question("red", "blue")
@@ -35,6 +38,19 @@ def some_pairs(count: int, seed: int = 0, side: int = 8) -> list[Pair]:
     firsts, seconds = chosen // 255, chosen % 255
     seconds = seconds + (seconds >= firsts)
     return [pair(int(a), int(b), side=side) for a, b in zip(firsts, seconds, strict=True)]
+
+
+def count_oracle(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Count how often oracles are asked each pair, by its key."""
+    asked: Counter[str] = Counter()
+    answer = OracleLabeller.answer
+
+    def counted(self, pairs, question):
+        asked.update(pair.key for pair in pairs)
+        return answer(self, pairs, question)
+
+    monkeypatch.setattr(OracleLabeller, "answer", counted)
+    return asked
 
 
 class CountingLabeller:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from chat_server import ChatServer
 from fakes import FakeEncoder
+from preference_fakes import count_oracle
 
 from vlmrl import training
 from vlmrl.agents.config import PPOConfig
@@ -64,17 +65,9 @@ def draw(self: BatchedWorld, states: np.ndarray, camera=None, size=None) -> np.n
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """Draw small pictures and embed them by colour; count how often each pair is asked."""
-    asked: Counter[str] = Counter()
-    answer = OracleLabeller.answer
-
-    def counted(self, pairs, question):
-        asked.update(pair.key for pair in pairs)
-        return answer(self, pairs, question)
-
     monkeypatch.setattr(BatchedWorld, "render_states", draw)
     monkeypatch.setattr("vlmrl.encoders.load_encoder", lambda *_: FakeEncoder())
-    monkeypatch.setattr(OracleLabeller, "answer", counted)
-    return asked
+    return count_oracle(monkeypatch)
 
 
 def rows_of(path: Path) -> list[dict]:

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from fakes import FakeEncoder, LampEnv
 from gymnasium import spaces
+from preference_fakes import count_oracle
 from stable_baselines3 import SAC
 
 from vlmrl.errors import UsageError
 from vlmrl.preferences import PoolConfig
 from vlmrl.preferences.configs import FitConfig, HeadConfig, PreferenceConfig
 from vlmrl.preferences.online_config import PreferencesConfig
-from vlmrl.preferences.oracle import OracleLabeller
 from vlmrl.preferring import make_learner
 from vlmrl.ranks import spearman
 from vlmrl.rollout import ResumeWarning
@@ -42,15 +42,7 @@ class Lamp(LampEnv):
 @pytest.fixture(autouse=True)
 def asked(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """Count how often each pair is asked."""
-    counts: Counter[str] = Counter()
-    answer = OracleLabeller.answer
-
-    def counted(self, pairs, question):
-        counts.update(pair.key for pair in pairs)
-        return answer(self, pairs, question)
-
-    monkeypatch.setattr(OracleLabeller, "answer", counted)
-    return counts
+    return count_oracle(monkeypatch)
 
 
 def make(folder: Path, buffer_size: int = 96, **changes) -> tuple[SAC, FrameRewards]:

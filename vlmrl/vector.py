@@ -80,7 +80,7 @@ class VLMVectorReward(VectorWrapper):
     def __init__(
         self, envs: VectorEnv, reward_model: RewardModel, *, fixed_horizon: int | None = None
     ) -> None:
-        from vlmrl_envs.world import is_world  # here, since it imports MuJoCo
+        from vlmrl_envs.world import Seeing, is_world  # here, since it imports MuJoCo
 
         super().__init__(envs)
         without_display()
@@ -88,6 +88,7 @@ class VLMVectorReward(VectorWrapper):
         self.autoreset_mode = autoreset_mode(envs)
         self._is_world = is_world(envs)
         self._reads = check_reads(reward_model, has_states=self._is_world)
+        self._says_what_it_sees = self._is_world and isinstance(envs.unwrapped, Seeing)
         if fixed_horizon is not None:
             fix_horizon(envs, check_horizon(fixed_horizon))
         if not self._is_world:
@@ -140,9 +141,9 @@ class VLMVectorReward(VectorWrapper):
     def _seen(self, stepped: np.ndarray, infos: dict[str, Any]) -> np.ndarray:
         """Tell which envs (N,) show something to score; those out of view are marked in infos."""
         seen = ~np.asarray(infos.get("diverged", np.zeros(self.num_envs, bool)), bool)
-        world: Any = self.env.unwrapped
-        if not (self._is_world and self._reads == "frames" and hasattr(world, "in_view")):
+        if not (self._says_what_it_sees and self._reads == "frames"):
             return seen
+        world: Any = self.env.unwrapped
         in_view = np.asarray(world.in_view(infos["states_before_reset"]), bool)
         out = stepped & seen & ~in_view
         if out.any():

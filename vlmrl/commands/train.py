@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from vlmrl.agents.config import PPOConfig
 from vlmrl.commands.outcome import Outcome, RunPath, progress_line, rows, say
@@ -13,6 +13,7 @@ from vlmrl.preferences.online_config import LabellerName, PreferencesConfig
 from vlmrl.rewards.learned_config import LearnedConfig
 from vlmrl.task_options import ForTask
 from vlmrl.tasks import TASKS
+from vlmrl.train_config import RewardName
 
 if TYPE_CHECKING:
     from vlmrl.progress import ProgressPrinter
@@ -26,9 +27,7 @@ class Train(ForTask):
     """Run folder, which must not exist; by default runs/<task>-<seed>-<time>."""
     encoder: str = "embedded"
     """embedded, MODEL/PRETRAINED, local-dir:PATH, or random:SEED."""
-    reward: Literal[
-        "vlm", "constant", "random_encoder", "swapped_goal", "blank", "true", "state_similarity"
-    ] = "vlm"
+    reward: RewardName = "vlm"
     """vlm, or a control: constant, random_encoder, swapped_goal, blank, true (the world's own reward), state_similarity."""
     num_envs: int = 64
     """Worlds that are stepped at once."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vlmrl.encoders import speed
 from vlmrl.encoders.sources import LoadedClip
-from vlmrl.encoders.words import WordCheck, file_hash, load_words
+from vlmrl.encoders.words import WordCheck, fingerprint, load_words
 from vlmrl.errors import usage_error
 from vlmrl.frames import Fit, Interpolation, check_frames, fit_frames
 
@@ -127,7 +127,7 @@ class ClipEncoder:
     @cached_property
     def fingerprint(self) -> str | None:
         """Return 12 hexadecimal digits of the SHA-256 of the weights' file; None for what its name says (tags, random)."""
-        return None if self._weights is None else file_hash(self._weights)[:12]
+        return None if self._weights is None else fingerprint(self._weights)
 
     def is_truncated(self, texts: list[str]) -> list[bool]:
         """Say of each sentence whether it has more tokens than `context_length`: its end goes unread."""

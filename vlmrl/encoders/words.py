@@ -253,6 +253,11 @@ def load_words(folder: Path, weights: Path) -> WordCheck | None:
     return check
 
 
+def fingerprint(weights: Path) -> str:
+    """Return what tells weights from others in records: the first 12 digits of their `file_hash`."""
+    return file_hash(weights)[:12]
+
+
 def file_hash(path: Path) -> str:
     """Return the SHA-256 of a file, hexadecimal."""
     with path.open("rb") as file:

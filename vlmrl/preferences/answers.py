@@ -10,7 +10,7 @@ import numpy as np
 
 from vlmrl.errors import usage_error
 from vlmrl.preferences.protocol import Answer, Labeller, Pair, Question, Segment, segments_of
-from vlmrl.preferences.rows import COLUMNS, answer_key, answer_of
+from vlmrl.preferences.rows import COLUMNS, UNDER, answer_key, answer_of
 from vlmrl.preferences.store import PreferenceStore
 
 Answered = tuple[Pair, Answer]
@@ -82,9 +82,7 @@ class AnsweredPairs(Sequence[Answered]):
 
 def kept_answers(store: PreferenceStore, labeller: Labeller, question: Question) -> list[Answer]:
     """Return all answers of a labeller to a question that a store holds, without their pairs."""
-    query = (
-        f"SELECT {COLUMNS} FROM answers WHERE question = ? AND labeller = ? AND model = ? AND parameters = ?"
-    )
+    query = f"SELECT {COLUMNS} FROM answers WHERE {UNDER}"
     return [answer_of(row) for row in store.rows(query, answer_key(labeller, question))]
 
 

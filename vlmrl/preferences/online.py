@@ -25,6 +25,7 @@ from vlmrl.preferences.stage import gather
 from vlmrl.preferences.store import PREDICTIONS, STORE, PreferenceStore
 from vlmrl.ranks import spearman
 from vlmrl.rewards.protocol import Reads
+from vlmrl.rewards.sources import CHUNK
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 
     from vlmrl.preferences.learned import LearnedReward
 
-CHUNK = 2048
-"""States drawn at once: 24 MiB of frames at 64 px."""
 REWARD = "reward"
 """Folder of a run with the reward learned last."""
 _STAGE, _PAIRS = 3, 4

@@ -19,6 +19,8 @@ COLUMNS = "label, answered_by, reason, answered_model, answered_parameters, seco
 """An answer, in the order of `answer_rows`."""
 KEPT = "pair, question, labeller, model, parameters"
 """What an answer is kept under."""
+UNDER = "question = ? AND labeller = ? AND model = ? AND parameters = ?"
+"""What an answer is kept under besides its pair, as a condition on an `answer_key`."""
 ANSWER_NAMES = f"{KEPT}, {COLUMNS}, created"
 _TAKE_OVER = f"""ON CONFLICT ({KEPT}) DO UPDATE SET label = excluded.label, answered_by = excluded.answered_by,
     reason = excluded.reason, answered_model = excluded.answered_model,

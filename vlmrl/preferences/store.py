@@ -28,6 +28,7 @@ from vlmrl.preferences.rows import (
     COLUMNS,
     INSERT,
     INSERT_AGAIN,
+    UNDER,
     Key,
     answer_key,
     answer_of,
@@ -237,8 +238,8 @@ class PreferenceStore:
 
     def pending(self, labeller: Labeller, question: Question) -> list[str]:
         """Return the keys of pairs that this labeller has not answered (nor abstained from), oldest first."""
-        query = """SELECT key FROM pairs WHERE NOT EXISTS (SELECT 1 FROM answers WHERE pair = pairs.key AND question = ?
-            AND labeller = ? AND model = ? AND parameters = ?) ORDER BY number"""
+        query = f"""SELECT key FROM pairs WHERE NOT EXISTS (SELECT 1 FROM answers WHERE pair = pairs.key AND {UNDER})
+            ORDER BY number"""
         return [row[0] for row in self.rows(query, answer_key(labeller, question))]
 
     def totals(self) -> list[dict[str, Any]]:
@@ -275,7 +276,7 @@ class PreferenceStore:
 
     def _find(self, keys: list[str], key: Key) -> dict[str, Answer]:
         query = f"""SELECT pair, {COLUMNS} FROM answers WHERE pair IN (SELECT value FROM json_each(?))
-            AND question = ? AND labeller = ? AND model = ? AND parameters = ?"""
+            AND {UNDER}"""
         return {row[0]: answer_of(row[1:]) for row in self.rows(query, [json.dumps(keys), *key])}
 
     def _known(self, table: str, keys: list[str]) -> set[str]:

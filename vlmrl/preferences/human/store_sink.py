@@ -10,10 +10,9 @@ from pathlib import Path
 from vlmrl.errors import usage_error
 from vlmrl.preferences.human.sink import Given, Shown
 from vlmrl.preferences.protocol import Answer, Labeller, Question
-from vlmrl.preferences.rows import ANSWER_NAMES, answer_key, answer_rows
+from vlmrl.preferences.rows import ANSWER_NAMES, UNDER, answer_key, answer_rows
 from vlmrl.preferences.store import PreferenceStore
 
-_MINE = "question = ? AND labeller = ? AND model = ? AND parameters = ?"
 _PUT = f"""INSERT INTO answers ({ANSWER_NAMES}) SELECT {", ".join("?" * 14)}
     WHERE EXISTS (SELECT 1 FROM pairs WHERE key = ?) ON CONFLICT DO NOTHING"""
 
@@ -70,12 +69,12 @@ class StoreSink:
     def take_back(self, key: str) -> bool:
         """Delete the person's answer to `key`, and no other."""
         with self._store.writing() as connection:
-            query = f"DELETE FROM answers WHERE pair = ? AND {_MINE}"
+            query = f"DELETE FROM answers WHERE pair = ? AND {UNDER}"
             return connection.execute(query, (key, *self._key)).rowcount == 1
 
     def given(self) -> list[Given]:
         """Return the person's answers so far, oldest first, of earlier sittings too."""
-        rows = self._store.rows(f"SELECT pair, label FROM answers WHERE {_MINE} ORDER BY number", self._key)
+        rows = self._store.rows(f"SELECT pair, label FROM answers WHERE {UNDER} ORDER BY number", self._key)
         return [Given(key, label, self._predictions.get(key)) for key, label in rows if self._wants(key)]
 
 
