@@ -26,11 +26,7 @@ def _are(part: str) -> str:
 
 def _its(match: re.Match[str]) -> list[str]:
     part, state = match["part"], match["state"]
-    options = [
-        f"with its {part} {state}",
-        f"whose {part} {_are(part)} {state}",
-        f"its {part} {_are(part)} {state}",
-    ]
+    options = [f"with its {part} {state}", f"whose {part} {_are(part)} {state}"]
     if state in ("bent", "straight", "raised", "lowered", "folded", "crossed", "twisted"):
         article = "" if _are(part) == "are" else "a "
         options.append(f"with {article}{state} {part}")
