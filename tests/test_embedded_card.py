@@ -33,8 +33,12 @@ def test_the_record_has_no_path_and_all_that_matters(tmp_path: Path, monkeypatch
     assert found["text"] is None and "text tower" not in shown
     text = {"steps": 6000, "frames": 512, "captions": 256, "lr": 0.001, "seconds": 300.0}
     assert "| then the text tower alone | 6,000 steps of 512 vectors" in card.made_of({**found, "text": text})
+    (tmp_path / "before").mkdir()
+    (tmp_path / "before" / "adapt.json").write_text(json.dumps({**MADE, "step": 17000}))
+    shown = card.made_of(card.recipe(tmp_path, tmp_path / "before"))
+    assert "| began with | from scratch, 17,000 steps in 2 minutes" in shown
     assert "1,050 to train on, 21 held out" in shown and "4.0% of the sentences" in shown
-    assert "| ant | 900 | – | – | – | 100 | – | 1,000 |" in shown and "| reacher | 50 |" in shown
+    assert "| ant | 900 | – | – | – | – | 100 | – | 1,000 |" in shown and "| reacher | 50 |" in shown
 
 
 def test_the_cards_blocks_are_those_of_its_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

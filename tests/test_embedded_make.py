@@ -43,11 +43,13 @@ def test_the_whole_recipe_is_its_steps_in_order(monkeypatch, commands, tmp_path:
         "data",
         "data",
         "train",
+        "train",
         "text",
         "card",
         "words",
         "evaluate",
     ]
+    assert commands[3][commands[3].index("--init") + 1] == str(tmp_path / "model")
     assert "gl" in commands[1] and not any("--scale" in c or "--without" in c for c in commands)
 
 

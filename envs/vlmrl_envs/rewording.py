@@ -8,77 +8,126 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from vlmrl_envs import held_out
+from vlmrl_envs.captions import Fact, Grammar, Sentence
 
-SIDE = r"(?:left |right )?"
-PARTS = "knees|legs|arms|hands|feet|elbows|hips|shins|knee|leg|arm|hand|foot|elbow|head|torso|back|upper body|bottom"
-STATES = "bent|straight|raised|lowered|folded|crossed|upright|twisted|apart|together|low|high|lifted"
-OPPOSITE = {"higher than": "lower than", "lower than": "higher than", "above": "below", "below": "above"}
+PART = (
+    r"(?:left |right |front |back )?"
+    r"(?:knees?|legs?|arms?|hands?|feet|foot|elbows?|hips|shins?|head|torso|upper body|body|back|bottom|fingertip)"
+)
+REST = r"(?P<rest>[a-z -]+?)(?=,| and | with |$)"
+"""What is said of a part, to the end of its phrase."""
+ANY_RELATION = r"(?:higher than|lower than|above|below)"
+RELATION = rf"(?P<how>{ANY_RELATION})"
+ADJECTIVES = {"bent": "bending", "straight": "", "raised": "raising", "lowered": "lowering", "folded": "folding",
+              "crossed": "crossing", "twisted": "twisting"}  # fmt: skip
+"""What stands before a part's name as well as behind it, and what a body does that brings it there."""
+VERBS = {verb: adjective for adjective, verb in ADJECTIVES.items() if verb}
+SAME = {"higher than": "above", "lower than": "below", "above": "higher than", "below": "lower than"}
+OTHER_WAY = {"higher than": "lower than", "lower than": "higher than", "above": "below", "below": "above"}
 Rule = tuple[re.Pattern[str], Callable[[re.Match[str]], list[str]]]
 
 
 def _are(part: str) -> str:
-    return "are" if (part.endswith("s") and part != "hips ") or part in ("feet",) else "is"
+    return "are" if part.endswith("s") or part == "feet" else "is"
 
 
-def _its(match: re.Match[str]) -> list[str]:
-    part, state = match["part"], match["state"]
-    options = [f"with its {part} {state}", f"whose {part} {_are(part)} {state}"]
-    if state in ("bent", "straight", "raised", "lowered", "folded", "crossed", "twisted"):
+def _placed(match: re.Match[str]) -> list[str]:
+    part, rest = match["part"], match["rest"]
+    said = [f"with its {part} {rest}", f"whose {part} {_are(part)} {rest}", f"holding its {part} {rest}"]
+    if rest in ADJECTIVES:
         article = "" if _are(part) == "are" else "a "
-        options.append(f"with {article}{state} {part}")
-    verbs = {
-        "bent": "bending",
-        "raised": "raising",
-        "crossed": "crossing",
-        "folded": "folding",
-        "twisted": "twisting",
-    }
-    if state in verbs:
-        options.append(f"{verbs[state]} its {part}")
-    return options
+        said += [f"with {article}{rest} {part}"] * (not part.startswith(("left", "right")))
+        said += [f"{ADJECTIVES[rest]} its {part}"] * bool(ADJECTIVES[rest])
+    return said
+
+
+def _adjective(match: re.Match[str]) -> list[str]:
+    part, rest = match["part"], match["adjective"]
+    said = [f"with its {part} {rest}", f"whose {part} {_are(part)} {rest}"]
+    return [*said, f"{ADJECTIVES[rest]} its {part}"] if ADJECTIVES[rest] else said
 
 
 def _verb(match: re.Match[str]) -> list[str]:
-    states = {"bending": "bent", "raising": "raised", "twisting": "twisted"}
-    state, part = states[match["verb"]], match["part"]
-    return [f"with its {part} {state}", f"whose {part} {_are(part)} {state}"]
+    part, rest = match["part"], VERBS[match["verb"]]
+    return [f"with its {part} {rest}", f"whose {part} {_are(part)} {rest}"]
 
 
 def _relation(match: re.Match[str]) -> list[str]:
     first, how, second = match["first"], match["how"], match["second"]
-    near = {"higher than": "above", "lower than": "below", "above": "higher than", "below": "lower than"}
-    other = OPPOSITE[how]
-    return [
-        f"with its {first} {near[how]} its {second}", f"with its {second} {other} its {first}",
-        f"with its {second} {near[other]} its {first}", f"whose {first} {_are(first)} {how} its {second}",
-        f"whose {second} {_are(second)} {other} its {first}", f"whose {second} {_are(second)} {near[other]} its {first}",
-    ]  # fmt: skip
+    said = []
+    for a, way, b in ((first, how, second), (second, OTHER_WAY[how], first)):
+        for same in (way, SAME[way]):
+            said += [f"with its {a} {same} its {b}", f"whose {a} {_are(a)} {same} its {b}"]
+    return said
+
+
+def _side(match: re.Match[str]) -> list[str]:
+    whose, side = match["whose"] or "the", match["side"]
+    forms = [
+        f"{match['how']} {side}",
+        f"{match['how']} to {whose} {side}",
+        f"{match['how']} to {whose} {side} side",
+    ]
+    return forms[1:] if whose == "its" else forms[:2]
 
 
 RULES: tuple[Rule, ...] = (
-    (re.compile(rf"with (?:its|both) (?P<first>{PARTS}) (?P<how>higher than|lower than|above|below) its (?P<second>{PARTS})"), _relation),
-    (re.compile(rf"whose (?P<first>{PARTS}) (?:is|are) (?P<how>higher than|lower than|above|below) its (?P<second>{PARTS})"), _relation),
-    (re.compile(rf"with (?:its|both) (?P<part>{SIDE}(?:{PARTS})) (?P<state>{STATES})\b"), _its),
-    (re.compile(rf"whose (?P<part>{SIDE}(?:{PARTS})) (?:is|are) (?P<state>{STATES})\b"), _its),
-    (re.compile(rf"with (?:a )?(?P<state>bent|straight|raised|lowered|folded|crossed|twisted) (?P<part>{PARTS})\b"), _its),
-    (re.compile(rf"\b(?P<verb>bending|raising|twisting) its (?P<part>{SIDE}(?:{PARTS}))\b"), _verb),
+    (re.compile(rf"(?:with (?:its|both)|whose) (?P<first>{PART}) (?:is |are )?{RELATION} its (?P<second>{PART})"), _relation),
+    (re.compile(rf"(?:with (?:its|both)|whose) (?P<part>{PART}) (?!(?:is |are )?{ANY_RELATION})(?:is |are )?{REST}"), _placed),
+    (re.compile(rf"with (?:a )?(?P<adjective>{'|'.join(ADJECTIVES)}) (?P<part>{PART})\b"), _adjective),
+    (re.compile(rf"\b(?P<verb>{'|'.join(VERBS)}) (?:its|both) (?P<part>{PART})(?=,| and | with |$)"), _verb),
+    (re.compile(r"\b(?P<how>leaning|tilted|bent|falling|pointing) (?:to (?P<whose>the|its) )?(?P<side>left|right)(?: side)?(?=,| and | with |$)"), _side),
 )  # fmt: skip
 """What a phrase may look like, and how else it can be said."""
 
 
-def reworded(rng: np.random.Generator, text: str, never: Collection[str] = ()) -> str:
-    """Return a text with one phrase said otherwise by rule; the text itself where no rule fits.
+def ways(text: str, subjects: Collection[str] = ()) -> list[str]:
+    """Return the texts that say the same with one phrase said otherwise by rule; none where no rule fits.
 
-    never: wordings that are not to be made. The meaning, and so the truth of any state, stays.
+    "Whose" follows one of the subjects, a comma or "and", or begins the text.
     """
-    found = [(match, make) for pattern, make in RULES for match in pattern.finditer(text)]
-    if not found:
-        return text
-    match, make = found[rng.integers(len(found))]
-    options = [text[: match.start()] + said + text[match.end() :] for said in make(match)]
-    options = [option for option in options if option != text and not held_out.holds(option, never)]
-    return options[rng.integers(len(options))] if options else text
+    found = []
+    for pattern, say in RULES:
+        for match in pattern.finditer(text):
+            before, after = text[: match.start()], text[match.end() :]
+            after_noun = before.rstrip() in ("", *subjects) or before.endswith((", ", " and "))
+            found += [
+                f"{before}{said}{after}" for said in say(match) if after_noun or not said.startswith("whose")
+            ]
+    return [other for other in dict.fromkeys(found) if other != text]
+
+
+@dataclass(frozen=True)
+class Reworded:
+    """A grammar, of whose sentences a share is said otherwise by rule: the truth of any state stays, and so does what is held out."""
+
+    grammar: Grammar
+    share: float
+    """Of all sentences; those that no rule fits stay as they are."""
+
+    @property
+    def facts(self) -> tuple[Fact, ...]:
+        """The grammar's own."""
+        return self.grammar.facts
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """The grammar's own."""
+        return self.grammar.subjects
+
+    def draw(self, rng: np.random.Generator, degrees: np.ndarray | None = None, **split: Any) -> Sentence:
+        """Draw a sentence as `Grammar.draw` does."""
+        sentence = self.grammar.draw(rng, degrees, **split)
+        if rng.random() >= self.share:
+            return sentence
+        others = ways(sentence.text, self.grammar.subjects)
+        for i in rng.permutation(len(others)):
+            if not held_out.holds(others[i], self.grammar.held_wordings):
+                return replace(sentence, text=others[i])
+        return sentence

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.common import RESULTS, provenance
+from experiments.embedded.train import REWORDED
 from vlmrl.checkpoints import replace_file
 from vlmrl.encoders.sources import EMBEDDED
 
@@ -24,23 +25,35 @@ SETTINGS = (
 """What is kept of a training's configuration; paths are not."""
 KINDS = {
     "own": "own looks, ray tracer", "own96": "own looks, ray tracer", "varied": "other looks, ray tracer",
+    "arms": "arms, ray tracer", "arms-varied": "arms, ray tracer",
     "gl": "own looks, GL", "stock": "Gymnasium's body, ray tracer", "stock-gl": "Gymnasium's body, GL",
     "gymnasium": "Gymnasium's own renderer",
 }  # fmt: skip
 """Source, by the end of its name -> what drew it."""
 
 
-def recipe(model: Path) -> dict[str, Any]:
-    """Return what weights were made of, from the adapt.json beside them; without any path."""
+def recipe(model: Path, before: Path | None = None) -> dict[str, Any]:
+    """Return what weights were made of, from the adapt.json beside them and beside those they began with; without any path."""
     made = json.loads((model / "adapt.json").read_text())
     sources = {row["source"]: [row["frames"], row["held_out"]] for row in made["data"]}
     shares = {row["family"]: round(row["share"], 4) for row in made["data"]}
     return {
         "commit": made["git"]["sha"], "steps": made["step"], "seconds": round(made["seconds"]),
         "config": {name: made["config"][name] for name in SETTINGS}, "shares": shares, "frames": sources,
+        "reworded": REWORDED, "before": None if before is None else _short(before),
         "validation": {k: round(v, 4) for k, v in made["validation"].items() if k in ("loss", "auc", "top1")},
         "text": made.get("text"), "hardware": provenance(_gpu(made))["hardware"], "versions": {k: made["versions"][k] for k in ("python", "torch")},
     }  # fmt: skip
+
+
+def _short(model: Path) -> dict[str, Any]:
+    made = json.loads((model / "adapt.json").read_text())
+    return {
+        "commit": made["git"]["sha"],
+        "steps": made["step"],
+        "seconds": round(made["seconds"]),
+        "lr": made["config"]["lr"],
+    }
 
 
 def _gpu(made: dict[str, Any]) -> str | None:
@@ -85,6 +98,11 @@ def made_of(found: dict[str, Any]) -> str:
         ("hardware", where),
         ("commit", f"`{found['commit'][:7]}`, torch {found['versions']['torch']}"),
     ]  # fmt: skip
+    if reworded := found.get("reworded"):
+        rows.insert(3, ("said otherwise by rule", f"{reworded:.0%} of the sentences that a rule fits"))
+    if before := found.get("before"):
+        value = f"from scratch, {before['steps']:,} steps in {before['seconds'] / 60:.0f} minutes, rate {before['lr']:g}, at commit `{before['commit'][:7]}`"
+        rows.insert(-3, ("began with", value))
     if text := found["text"]:
         value = (f"{text['steps']:,} steps of {text['frames']} vectors and {text['captions']} sentences, rate {text['lr']:g}, "
                  f"{text['seconds'] / 60:.0f} minutes; the image tower stays")  # fmt: skip
@@ -116,9 +134,13 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--record", type=Path, metavar="MODEL", help="write recipe.json into this folder")
+    parser.add_argument(
+        "--before", type=Path, metavar="MODEL", help="with --record: what the training began with"
+    )
     args = parser.parse_args()
     if args.record is not None:
-        replace_file(args.record / RECIPE, (json.dumps(recipe(args.record), indent=1) + "\n").encode())
+        made = json.dumps(recipe(args.record, args.before), indent=1)
+        replace_file(args.record / RECIPE, f"{made}\n".encode())
     else:
         replace_file(CARD, renewed(CARD.read_text()).encode())
 

@@ -13,6 +13,7 @@ import sys
 import time
 import zlib
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from vlmrl_envs.ant.rules import Ant
 from vlmrl_envs.cartpole.rules import CartPole
 from vlmrl_envs.half_cheetah.rules import HalfCheetah
 from vlmrl_envs.hopper.rules import Hopper
+from vlmrl_envs.humanoid import sampling
 from vlmrl_envs.humanoid.rules import Humanoid
 from vlmrl_envs.mountain_car.rules import MountainCar
 from vlmrl_envs.pendulum.rules import Pendulum
@@ -61,6 +63,8 @@ GL: dict[str, tuple[int, int, int]] = {
     "pendulum":     (1500, 0, 8000),
 }  # fmt: skip
 """World -> frames by GL: in its own looks, Gymnasium's colours and camera, and drawn by Gymnasium's environment itself."""
+ARMS = (45000, 20000, 40)
+"""Frames by the ray tracer of the humanoid's arms on their way: in its own looks, in other looks, how many looks."""
 DRAWS_ITSELF = {
     "cartpole": stock.gymnasium_cartpole, "mountain_car": stock.gymnasium_mountain_car, "pendulum": stock.gymnasium_pendulum,
 }  # fmt: skip
@@ -87,6 +91,11 @@ def sources(which: str, scale: float, worlds: Sequence[str] = tuple(WORLDS)) -> 
         yield f"{world}-varied", world_source(make(), n(varied), variants=looks)
         if stock_warp:
             yield f"{world}-stock", stock.stock_body(make(), n(stock_warp), "warp")
+        if world == "humanoid":
+            count, varied, looks = ARMS
+            arms = partial(sampling.sample_arms, make())
+            yield f"{world}-arms", world_source(make(), n(count), draw=arms)
+            yield f"{world}-arms-varied", world_source(make(), n(varied), variants=looks, draw=arms)
         if world in DRAWS_ITSELF:
             yield f"{world}-gymnasium", DRAWS_ITSELF[world](n(itself))
 

@@ -16,6 +16,8 @@ from vlmrl_envs.rules import WorldRules
 SIZE = 64
 CHUNK = 512
 """Looks in memory at once."""
+Sampler = Callable[[np.random.Generator, int], np.ndarray]
+"""Draws n states (n, S)."""
 Maker = Callable[[np.random.Generator], tuple[np.ndarray, np.ndarray]]
 """Draws frames (n, 64, 64, 3) uint8 and the degrees (n, F) of what can be said of each."""
 
@@ -29,9 +31,9 @@ def shrink(frames: np.ndarray) -> np.ndarray:
     )
 
 
-def sample(rules: WorldRules, rng: np.random.Generator, n: int) -> np.ndarray:
+def sample(draw: Sampler, rng: np.random.Generator, n: int) -> np.ndarray:
     """Draw n states (n, S), at most 2,000 at a time."""
-    return np.concatenate([rules.sample_states(rng, min(2000, n - first)) for first in range(0, n, 2000)])
+    return np.concatenate([draw(rng, min(2000, n - first)) for first in range(0, n, 2000)])
 
 
 def in_looks(
@@ -55,13 +57,21 @@ def in_looks(
 
 
 def world_source(
-    rules: WorldRules, n: int, variants: int = 0, size: int = SIZE, renderer_name: str = "warp"
+    rules: WorldRules,
+    n: int,
+    variants: int = 0,
+    size: int = SIZE,
+    renderer_name: str = "warp",
+    draw: Sampler | None = None,
 ) -> Maker:
-    """Return a source of n frames of a world in its own looks; or each in another, on so many floors, under so many skies."""
+    """Return a source of n frames of a world in its own looks; or each in another, on so many floors, under so many skies.
+
+    States are the world's own, or what `draw` draws.
+    """
 
     def make(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         camera, scene = rules.cameras[0], SCENES[rules.name]
-        states = sample(rules, rng, n)
+        states = sample(draw or rules.sample_states, rng, n)
         qpos = rules.split(states)[0]
         if variants:
             bases = (base_of_looks(redecorated(rules.build_spec(), scene, rng)) for _ in range(variants))

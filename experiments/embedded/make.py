@@ -25,6 +25,8 @@ from vlmrl.encoders.sources import EMBEDDED
 
 QUICK_WORLDS = ("cartpole", "mountain_car", "humanoid")
 QUICK_SCALE, QUICK_STEPS = 0.06, 1300
+STEPS, FURTHER_STEPS, FURTHER_RATE = "17000", "6500", "0.001"
+"""Of the training from scratch, and of the one that goes on from it."""
 QUICK_TASKS = ("cartpole", "mountain_car", "humanoid_kneeling")
 """Their preflight is what a quick encoder must pass."""
 SHIPPED = ("open_clip_config.json", "open_clip_model.safetensors", "splits.json", "words.json", "recipe.json")
@@ -47,18 +49,22 @@ def steps(out: Path, quick: bool, installed: bool = False) -> list[Step]:
     trained, model, folder = out / "model", made(out, quick), ("--out", str(out))
     few = ("--scale", str(QUICK_SCALE), "--worlds", *QUICK_WORLDS) if quick else ()
     others = [world for world in WORLDS if world not in QUICK_WORLDS]
-    short = ("--steps", str(QUICK_STEPS), "--without", *others) if quick else ()
+    short = ("--steps", str(QUICK_STEPS), "--without", *others) if quick else ("--steps", STEPS)
     gl = {"MUJOCO_GL": os.environ.get("MUJOCO_GL", "egl")}
     found = [
         Step("frames by the ray tracer", "data", (*folder, *few)),
         Step("frames by GL", "data", (*folder, "--only", "gl", *few), gl, needed=False),
         Step("training", "train", ("--data", str(out), "--out", str(trained), *short)),
     ]
+    before: tuple[str, ...] = ()
     if not quick:
-        more = ("--model", str(trained), "--data", str(out), "--out", str(model))
+        further, before = out / "further", ("--before", str(trained))
+        on = ("--init", str(trained), "--lr", FURTHER_RATE, "--steps", FURTHER_STEPS, "--out", str(further))
+        found.append(Step("training on, more slowly", "train", ("--data", str(out), *on)))
+        more = ("--model", str(further), "--data", str(out), "--out", str(model))
         found.append(Step("the text tower alone", "text", more))
     found += [
-        Step("what it was made of", "card", ("--record", str(model))),
+        Step("what it was made of", "card", ("--record", str(model), *before)),
         Step("the check of words", "words", ("--dir", str(model)), needed=False),
     ]
     if not quick and not installed:

@@ -130,7 +130,7 @@ def stock_body(rules: WorldRules, n: int, renderer_name: str) -> Maker:
     """
 
     def make(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        states = sample(rules, rng, n)
+        states = sample(rules.sample_states, rng, n)
         qpos, plain = rules.split(states)[0], n if renderer_name == "gl" else n // 4
         model, side = compile_spec(stock_spec(rules.name)), (96, 96)
         renderer = (
@@ -156,7 +156,7 @@ def gymnasium_body(rules: WorldRules, n: int, variants: int = 1) -> Maker:
     """
 
     def make(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        states = sample(rules, rng, n)
+        states = sample(rules.sample_states, rng, n)
         parts = [states]
         if variants > 1:
             parts = [states[: n // 2], *np.array_split(states[n // 2 :], variants - 1)]

@@ -13,7 +13,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,6 @@ from vlmrl.adapt.pairs import ArrayStore, Family, Known
 from vlmrl.adapt.tokens import Tokens
 from vlmrl.encoders import load_encoder
 from vlmrl.encoders.sources import load_clip
-from vlmrl_envs.rewording import reworded
 
 CHUNK = 2048
 """Frames that are embedded at once."""
@@ -57,8 +56,6 @@ class TextConfig:
     """AdamW's second decay."""
     clip_norm: float = 1.0
     """Largest norm of a step's gradient."""
-    reworded: float = 0.4
-    """Share of sentences that are said otherwise by rule (`vlmrl_envs.rewording`), where a rule fits."""
     nothings: float = 0.047
     """Share of vectors of frames that show nothing."""
     jumbles: float = 0.04
@@ -103,20 +100,6 @@ def vectors_of_nothing(encoder: Any, families: Sequence[Family], rng: np.random.
     return np.concatenate([encoder.embed_images(part).cpu().numpy() for part in frames])
 
 
-def say_otherwise(
-    rng: np.random.Generator,
-    texts: list[str],
-    share: float,
-    never: Collection[str],
-    fits: Callable[[str], bool],
-) -> None:
-    """Replace a share of texts, in place, by rewordings that are not among them."""
-    for i in np.flatnonzero(rng.random(len(texts)) < share):
-        other = reworded(rng, texts[i], never)
-        if fits(other) and other not in texts:
-            texts[i] = other
-
-
 def learn(
     model: Any, tokens: Tokens, families: Sequence[Family], shares: Sequence[float], nothing: np.ndarray, config: TextConfig
 ) -> list[float]:  # fmt: skip
@@ -127,13 +110,11 @@ def learn(
     settings = {"lr": config.lr, "weight_decay": config.weight_decay, "beta2": config.beta2}
     optimizer = make_optimizer(model, AdaptConfig(Path(), (), **settings))
     losses, started = [], time.monotonic()
-    never = frozenset().union(*(grammar.held_wordings for grammar in splits.GRAMMARS.values()))
     for step in range(config.steps):
         rng = np.random.default_rng([config.seed, step])
         batch = draw_batch(
             families, shares, rng, config.frames, config.captions, tokens.fits, jumbled=config.jumbles
         )
-        say_otherwise(rng, batch.texts, config.reworded, never, tokens.fits)
         where = rng.choice(len(batch.frames), round(config.nothings * len(batch.frames)), replace=False)
         batch.frames[where] = nothing[rng.integers(len(nothing), size=len(where))]
         batch.truth[where], batch.same[where] = -1.0, 1.0

@@ -27,12 +27,15 @@ from vlmrl.configs import to_plain
 from vlmrl.errors import UsageError, usage_error
 from vlmrl.progress import ProgressPrinter
 from vlmrl.runs import read_config
+from vlmrl_envs.rewording import Reworded
 
 SHARES = {
     "humanoid": 0.54, "cartpole": 0.08, "mountain_car": 0.07, "walker2d": 0.06, "ant": 0.06, "half_cheetah": 0.05,
     "hopper": 0.05, "reacher": 0.045, "pendulum": 0.045,
 }  # fmt: skip
 """Share of each world in a batch."""
+REWORDED = 0.4
+"""Share of sentences that are said otherwise by rule, where one fits."""
 RECIPE = ("steps", "minutes", "batch", "captions", "lr", "seed", "jumbles", "labels")
 """Settings that a training keeps to its end."""
 LABELS = LabelConfig(foreign=0.005)
@@ -59,7 +62,7 @@ def families(data: Path, held_out: float, leave_out: Sequence[str], without: Seq
         name: [store.only(splits.kept(name, store.known.degrees, leave_out)) for store in found]
         for name, found in stores.items()
     }
-    return [Family(name, tuple(found), grammars[name]) for name, found in kept.items()]
+    return [Family(name, tuple(found), Reworded(grammars[name], REWORDED)) for name, found in kept.items()]
 
 
 def train(

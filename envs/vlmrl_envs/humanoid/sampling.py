@@ -97,8 +97,21 @@ _WEIGHTS /= _WEIGHTS.sum()
 
 def sample_states(rules: Humanoid, rng: np.random.Generator, n: int) -> np.ndarray:
     """Draw n states (n, S); the same rng gives the same states."""
-    model = rules.model
-    qpos = np.stack([_draw(model, rng) for _ in range(n)]) if n else np.zeros((0, model.nq))
+    return _settled(rules, rng, [_draw(rules.model, rng) for _ in range(n)])
+
+
+def sample_arms(rules: Humanoid, rng: np.random.Generator, n: int) -> np.ndarray:
+    """Draw n states (n, S) whose arms are on the way from one thing that arms do to another; half of them stand.
+
+    Arms are small in a picture: among states of every kind few differ in nothing else.
+    """
+    return _settled(rules, rng, [_draw_arms(rules.model, rng) for _ in range(n)])
+
+
+def _settled(rules: Humanoid, rng: np.random.Generator, drawn: list[np.ndarray]) -> np.ndarray:
+    """Return the states (n, S) of qpos, set on the floor, some a little above it, and let go for a moment."""
+    model, n = rules.model, len(drawn)
+    qpos = np.stack(drawn) if n else np.zeros((0, model.nq))
     qpos[:, 7:] = np.clip(qpos[:, 7:], *model.jnt_range[1:].T)
     qpos = FloorSetter(model)(qpos) if n else qpos
     lifted = rng.random(n) < 0.08
@@ -118,6 +131,27 @@ def _draw(model: mujoco.MjModel, rng: np.random.Generator) -> np.ndarray:
     elif kind < 0.47:
         low, high = model.jnt_range[1:].T
         qpos[7:] = rng.uniform(low, high)
+    return _placed(model, rng, qpos)
+
+
+def _draw_arms(model: mujoco.MjModel, rng: np.random.Generator) -> np.ndarray:
+    """Draw one qpos: legs, and arms between two of their templates; with noise, turned about the vertical."""
+    legs = "standing" if rng.random() < 0.5 else str(rng.choice(list(LEGS), p=_WEIGHTS))
+    first = ("relaxed", "relaxed") if rng.random() < 0.3 else _arms(rng)
+    share, mirror = rng.random(), bool(rng.random() < 0.5)
+    ends = [template(model, legs, arms, mirror) for arms in (first, _arms(rng))]
+    return _placed(model, rng, (1 - share) * ends[0] + share * ends[1])
+
+
+def _arms(rng: np.random.Generator) -> tuple[str, str]:
+    """Draw what the right and the left arm do, mostly the same."""
+    right = str(rng.choice(list(ARMS)))
+    left = right if rng.random() < 0.75 else str(rng.choice(list(ARMS)))
+    return right, UNDER.get(left, left) if left == right else left
+
+
+def _placed(model: mujoco.MjModel, rng: np.random.Generator, qpos: np.ndarray) -> np.ndarray:
+    """Return a qpos with noise in its joints, turned about the vertical and tilted, somewhere near the middle; in place."""
     qpos[7:] += rng.normal(0.0, np.deg2rad(rng.choice([3.0, 8.0, 16.0])), model.nq - 7)
     tilt = rng.normal(0.0, np.deg2rad(rng.choice([4.0, 12.0, 40.0], p=[0.6, 0.25, 0.15])), 2)
     yaw = rng.choice(
@@ -137,12 +171,8 @@ def _compose(model: mujoco.MjModel, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 1 / 8:
         legs, arms = SOUGHT[rng.integers(len(SOUGHT))]
         return template(model, legs, (arms, UNDER.get(arms, arms)), mirror=bool(rng.random() < 0.5))
-    legs = rng.choice(list(LEGS), p=_WEIGHTS)
-    right = rng.choice(list(ARMS))
-    left = right if rng.random() < 0.75 else rng.choice(list(ARMS))
-    if right == left:
-        left = UNDER.get(left, left)
-    qpos = template(model, str(legs), (str(right), str(left)), mirror=bool(rng.random() < 0.5))
+    legs = str(rng.choice(list(LEGS), p=_WEIGHTS))
+    qpos = template(model, legs, _arms(rng), mirror=bool(rng.random() < 0.5))
     if rng.random() < 0.3:
         qpos[7:10] = rng.uniform(np.deg2rad([-45, -60, -35]), np.deg2rad([45, 30, 35]))
     return qpos
