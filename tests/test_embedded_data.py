@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import mujoco
@@ -13,6 +14,7 @@ from experiments import bodies
 from experiments.embedded import data, drawing, manifest, stock, train, variation
 from vlmrl.errors import UsageError
 from vlmrl.runs import RunFolder
+from vlmrl_envs.humanoid import sampling
 from vlmrl_envs.rendering import blank_frames
 from vlmrl_envs.stock import compile_spec, load
 
@@ -106,3 +108,24 @@ def test_a_training_is_not_gone_on_with_by_another_recipe(tmp_path: Path) -> Non
     train.check_recipe(tmp_path / "model", began)
     with pytest.raises(UsageError, match=r"recipe: got \{'steps': 6\}; expected \{'steps': 5\}"):
         train.check_recipe(tmp_path / "model", replace(began, steps=6))
+
+
+def test_arms_on_their_way_are_a_source_of_the_humanoid_alone() -> None:
+    names = {world: {name for name, _ in data.sources("warp", 0.001, [world])} for world in data.WORLDS}
+    assert {"humanoid-arms", "humanoid-arms-varied"} < names["humanoid"]
+    assert not any("-arms" in name for world, found in names.items() if world != "humanoid" for name in found)
+    rules = data.Humanoid()
+    draw = partial(sampling.sample_arms, rules)
+    states = draw(np.random.default_rng(5), 200)
+    assert np.array_equal(states, draw(np.random.default_rng(5), 200))
+    facts = rules.fact_degrees(states)
+    standing = facts[:, rules.grammar.columns["standing"]] > 0.5
+    raised = facts[standing, rules.grammar.columns["raised"]]
+    assert 0.2 < standing.mean() < 0.7
+    assert ((raised > 0.2) & (raised < 0.8)).mean() > 0.03, "on the way, not at its ends alone"
+    frames, degrees = drawing.world_source(rules, 4, draw=draw)(np.random.default_rng(5))
+    assert (
+        frames.shape == (4, 64, 64, 3)
+        and degrees.shape == (4, facts.shape[1])
+        and not blank_frames(frames).any()
+    )
