@@ -23,19 +23,23 @@ from experiments.embedded.drawing import Maker, world_source
 from vlmrl.errors import UsageError
 from vlmrl_envs.ant.rules import Ant
 from vlmrl_envs.cartpole.rules import CartPole
+from vlmrl_envs.fold_cloth.rules import FoldCloth
 from vlmrl_envs.half_cheetah.rules import HalfCheetah
 from vlmrl_envs.hopper.rules import Hopper
 from vlmrl_envs.humanoid import sampling
 from vlmrl_envs.humanoid.rules import Humanoid
 from vlmrl_envs.mountain_car.rules import MountainCar
+from vlmrl_envs.pass_water.rules import PassWater
 from vlmrl_envs.pendulum.rules import Pendulum
 from vlmrl_envs.reacher.rules import Reacher
 from vlmrl_envs.rules import WorldRules
+from vlmrl_envs.straighten_rope.rules import StraightenRope
 from vlmrl_envs.walker2d.rules import Walker2d
 
 WORLDS: dict[str, type[WorldRules]] = {
     "cartpole": CartPole, "mountain_car": MountainCar, "humanoid": Humanoid, "ant": Ant, "half_cheetah": HalfCheetah,
     "hopper": Hopper, "walker2d": Walker2d, "reacher": Reacher, "pendulum": Pendulum,
+    "straighten_rope": StraightenRope, "fold_cloth": FoldCloth, "pass_water": PassWater,
 }  # fmt: skip
 WARP: dict[str, tuple[int, int, int, int]] = {
     #               own  varied  looks  stock body
@@ -48,6 +52,9 @@ WARP: dict[str, tuple[int, int, int, int]] = {
     "walker2d":     (24000, 20000, 40, 8000),
     "reacher":      (14000, 10000, 20, 4000),
     "pendulum":     (10000, 8000, 16, 0),
+    "straighten_rope": (14000, 10000, 20, 0),
+    "fold_cloth":   (14000, 10000, 20, 0),
+    "pass_water":   (14000, 10000, 20, 0),
 }  # fmt: skip
 """World -> frames by the ray tracer: in its own looks, in other looks, how many looks, Gymnasium's colours and camera."""
 GL: dict[str, tuple[int, int, int]] = {
@@ -61,6 +68,9 @@ GL: dict[str, tuple[int, int, int]] = {
     "walker2d":     (2000, 2000, 2400),
     "reacher":      (1500, 1500, 2400),
     "pendulum":     (1500, 0, 8000),
+    "straighten_rope": (1500, 0, 0),
+    "fold_cloth":   (1500, 0, 0),
+    "pass_water":   (1500, 0, 0),
 }  # fmt: skip
 """World -> frames by GL: in its own looks, Gymnasium's colours and camera, and drawn by Gymnasium's environment itself."""
 ARMS = (45000, 20000, 40)
@@ -82,7 +92,7 @@ def sources(which: str, scale: float, worlds: Sequence[str] = tuple(WORLDS)) -> 
             yield f"{world}-gl", world_source(make(), n(own), renderer_name="gl")
             if stock_gl:
                 yield f"{world}-stock-gl", stock.stock_body(make(), n(stock_gl), "gl")
-            if world not in DRAWS_ITSELF:
+            if itself and world not in DRAWS_ITSELF:
                 yield f"{world}-gymnasium", stock.gymnasium_body(make(), n(itself), GYMNASIUM_LOOKS)
             continue
         count, varied, looks, stock_warp = WARP[world]

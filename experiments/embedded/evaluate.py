@@ -89,10 +89,7 @@ def frames_per_s(name: str, seconds: float) -> float | None:
 
 
 def checked_worlds(names: list[str]) -> list[str]:
-    """Return worlds by folder name; without names all that training draws. Raises: UsageError for one that is none.
-
-    The rope, the cloth and the water are in no recipe yet: a row of theirs would judge words that were never taught.
-    """
+    """Return worlds by folder name; without names all that training draws. Raises: UsageError for one that is none."""
     known = list(dict.fromkeys(WORLDS.values()))
     if wrong := [name for name in names if name not in known]:
         raise usage_error("worlds", wrong, f"some of {known}", "pick from these")

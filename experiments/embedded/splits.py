@@ -19,18 +19,22 @@ from vlmrl_envs import held_out
 from vlmrl_envs.ant.captions import GRAMMAR as ANT
 from vlmrl_envs.captions import Grammar
 from vlmrl_envs.cartpole.captions import GRAMMAR as CARTPOLE
+from vlmrl_envs.fold_cloth.captions import GRAMMAR as FOLD_CLOTH
 from vlmrl_envs.half_cheetah.captions import GRAMMAR as HALF_CHEETAH
 from vlmrl_envs.hopper.captions import GRAMMAR as HOPPER
 from vlmrl_envs.humanoid import described
 from vlmrl_envs.humanoid.captions import GRAMMAR as HUMANOID
 from vlmrl_envs.mountain_car.captions import GRAMMAR as MOUNTAIN_CAR
+from vlmrl_envs.pass_water.captions import GRAMMAR as PASS_WATER
 from vlmrl_envs.pendulum.captions import GRAMMAR as PENDULUM
 from vlmrl_envs.reacher.captions import GRAMMAR as REACHER
+from vlmrl_envs.straighten_rope.captions import GRAMMAR as STRAIGHTEN_ROPE
 from vlmrl_envs.walker2d.captions import GRAMMAR as WALKER2D
 
 GRAMMARS: dict[str, Grammar] = {
     "cartpole": CARTPOLE, "mountain_car": MOUNTAIN_CAR, "humanoid": HUMANOID, "ant": ANT, "half_cheetah": HALF_CHEETAH,
     "hopper": HOPPER, "walker2d": WALKER2D, "reacher": REACHER, "pendulum": PENDULUM,
+    "straighten_rope": STRAIGHTEN_ROPE, "fold_cloth": FOLD_CLOTH, "pass_water": PASS_WATER,
 }  # fmt: skip
 NOTE = "splits.json"
 """What an encoder's training left out, noted beside its weights."""

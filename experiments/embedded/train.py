@@ -30,8 +30,8 @@ from vlmrl.runs import read_config
 from vlmrl_envs.rewording import Reworded
 
 SHARES = {
-    "humanoid": 0.54, "cartpole": 0.08, "mountain_car": 0.07, "walker2d": 0.06, "ant": 0.06, "half_cheetah": 0.05,
-    "hopper": 0.05, "reacher": 0.045, "pendulum": 0.045,
+    "humanoid": 0.48, "cartpole": 0.07, "mountain_car": 0.06, "walker2d": 0.05, "ant": 0.05, "half_cheetah": 0.04,
+    "hopper": 0.04, "reacher": 0.04, "pendulum": 0.04, "straighten_rope": 0.045, "fold_cloth": 0.045, "pass_water": 0.04,
 }  # fmt: skip
 """Share of each world in a batch."""
 REWORDED = 0.4

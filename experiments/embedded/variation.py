@@ -44,6 +44,7 @@ SCENES: dict[str, Scene] = {
     "CartPole": Scene((0, 1), 1.7, -1.2, 0.0), "MountainCar": Scene((0, 1), 1.0, None, 0.6), "Humanoid": Scene((-1, 0), 1.1),
     "Ant": Scene((0, 1), 1.2), "HalfCheetah": Scene((0, 1)), "Hopper": Scene((0, 1)), "Walker2d": Scene((0, 1)),
     "Reacher": Scene((0, 0), 0.25, 0.0, 0.0), "Pendulum": Scene((0, 1), 1.2, -1.35, 0.0),
+    "StraightenRope": Scene((0, 0), 0.68), "FoldCloth": Scene((0, 0), 0.7), "PassWater": Scene((0, 1), 1.1, -0.24, 0.36),
 }  # fmt: skip
 """World -> where things can stand."""
 

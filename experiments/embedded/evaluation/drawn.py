@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from experiments.embedded.drawing import in_looks
-from experiments.embedded.stock import gymnasium_frames
+from experiments.embedded.stock import DRAWS_ITSELF, STOCK, gymnasium_frames
 from experiments.embedded.variation import base_of_looks
 from vlmrl.rewards import GoalBaselineReward
 from vlmrl.tasks import COMPOSITIONS, TASKS, Task
@@ -48,7 +48,7 @@ class Drawn:
     """Drawn by the world's own camera (B, 64, 64, 3) uint8."""
     embeddings: dict[str, np.ndarray] = field(default_factory=dict)
     """View -> unit vectors (B, D): own; unseen, from the bands that training leaves out; beyond, outside of its range; and
-    stock, which is how Gymnasium shows its own environment."""
+    stock, which is how Gymnasium shows its own environment, where it has one."""
 
     @property
     def any_rules(self) -> WorldRules:
@@ -98,7 +98,8 @@ def draw(world: str, encoder: Any, count: int, seed: int = SEED) -> Drawn:
     found.embeddings["own"] = embed(encoder, frames)
     for view, split in (("unseen", "held_out"), ("beyond", "beyond")):
         found.embeddings[view] = embed(encoder, unseen(first, found.states, seed, split))
-    found.embeddings["stock"] = embed(encoder, gymnasium_frames(first, found.states))
+    if first.name in (*STOCK, *DRAWS_ITSELF):
+        found.embeddings["stock"] = embed(encoder, gymnasium_frames(first, found.states))
     return found
 
 

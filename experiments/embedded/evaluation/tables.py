@@ -144,7 +144,7 @@ def _goals(rows: Sequence[dict[str, Any]]) -> str:
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for row in rows:
         cells = [row["task"], str(row["goals"]), _shown(row["own"]), _shown(row["unseen"]), _shown(row["drop"]), _shown(row["beyond"]),
-                 _shown(row["stock"]),
+                 _shown(row.get("stock")),
                  f"{row['own_spearman']:.3f}", _shown(row["path"])]  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
     return "### Goals\n\n" + "\n".join(lines)
