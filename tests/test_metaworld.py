@@ -90,3 +90,18 @@ def test_the_frame_shows_the_task_without_the_robot() -> None:
     assert found.shape == (2, 64, 64, 3) and not blank_frames(found).any()
     assert np.abs(found[0].astype(int) - found[1]).max() > 20, "the drawer stands elsewhere"
     env.close()
+
+
+@needs_package
+@pytest.mark.parametrize("name", vlmrl_envs.METAWORLD)
+def test_a_later_episode_is_drawn_as_a_fresh_env_draws_it(name: str) -> None:
+    """The goal and the drawer's case are part of the world: what moves them between episodes must reach the picture."""
+    old, new = (gymnasium.make(f"vlmrl/{name}", render_mode="rgb_array").unwrapped for _ in range(2))
+    old.reset(seed=1)
+    old.render()
+    frames = []
+    for env in (old, new):
+        env.reset(seed=6)
+        frames.append(env.render().astype(int))
+        env.close()
+    assert np.abs(frames[0] - frames[1]).max() <= 2

@@ -17,6 +17,8 @@ from vlmrl_envs.errors import world_error
 CPU_BATCH = 32
 """Worlds a context draws at once on a CPU: small, so that short batches waste little."""
 CUDA_BATCH = 1024
+PLACES = {"body_pos", "body_quat"}
+"""Fields of the model that place bodies, those too that hang on the world."""
 
 _START = threading.Lock()
 
@@ -122,6 +124,8 @@ class _Context:
                 own = self._warp.zeros((batch, *shared.shape[1:]), dtype=shared.dtype)
                 setattr(self._model, name, own)
                 own.assign(np.repeat(shared.numpy(), batch, axis=0))
+            if PLACES & {*world_fields}:  # else Warp places once and for all what hangs on the world
+                self._model.body_weldid = self._warp.ones(model.nbody, dtype=int)
             self._pixels = self._warp.zeros((batch, size[0], size[1]), dtype=self._warp.vec3)
             self._qpos = self._warp.zeros((batch, model.nq), dtype=float)
             self._draw_batch()
