@@ -127,10 +127,7 @@ class MetaWorld(gymnasium.Env):
         model, data = self.inner.model, self.inner.data
         if self._renderer is None:
             fields = ("body_pos", "body_quat")
-            drawn, camera = to_be_drawn(model, self._camera, self._show_robot)
-            if self.task == "sweep-into":
-                cube = drawn.geom("objGeom").id
-                drawn.geom_rgba[cube], drawn.geom_matid[cube] = CUBE, -1
+            drawn, camera = drawn_of(self.inner, self.task, self._camera, self._show_robot)
             self._renderer = WarpRenderer(drawn, camera, self._size, self._device, 1, fields, batch=1)
         own = {"body_pos": model.body_pos[None], "body_quat": model.body_quat[None]}
         return self._renderer.render(data.qpos[None].copy(), own)[0]
@@ -144,6 +141,15 @@ class MetaWorld(gymnasium.Env):
     def _seen(self, observation: np.ndarray) -> np.ndarray:
         space: Any = self.observation_space
         return np.asarray(np.clip(observation, space.low, space.high))
+
+
+def drawn_of(inner: Any, task: str, camera: str, show_robot: bool = False) -> tuple[Any, str]:
+    """Return what is drawn of Meta-World's own env of a task, as `to_be_drawn` does, sweep-into's cube green."""
+    drawn, name = to_be_drawn(inner.model, camera, show_robot)
+    if task == "sweep-into":
+        cube = drawn.geom("objGeom").id
+        drawn.geom_rgba[cube], drawn.geom_matid[cube] = CUBE, -1
+    return drawn, name
 
 
 def to_be_drawn(model: Any, camera: str, show_robot: bool) -> tuple[Any, str]:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.embedded import manifest, splits, stock
+from experiments.embedded import manifest, metaworld, splits, stock
 from experiments.embedded.drawing import Maker, world_source
 from vlmrl.errors import UsageError
 from vlmrl_envs.ant.rules import Ant
@@ -75,6 +75,8 @@ GL: dict[str, tuple[int, int, int]] = {
 """World -> frames by GL: in its own looks, Gymnasium's colours and camera, and drawn by Gymnasium's environment itself."""
 ARMS = (45000, 20000, 40)
 """Frames by the ray tracer of the humanoid's arms on their way: in its own looks, in other looks, how many looks."""
+META_WORLD = (10000, 8000)
+"""Frames of each of Meta-World's tasks by the ray tracer: in its own looks, in other looks."""
 DRAWS_ITSELF = {
     "cartpole": stock.gymnasium_cartpole, "mountain_car": stock.gymnasium_mountain_car, "pendulum": stock.gymnasium_pendulum,
 }  # fmt: skip
@@ -86,6 +88,11 @@ def sources(which: str, scale: float, worlds: Sequence[str] = tuple(WORLDS)) -> 
     """Yield (name, maker) of every source; the name's first word is the world."""
     n = lambda count: max(64, int(count * scale))  # noqa: E731
     for world in worlds:
+        if world in metaworld.WORLDS:
+            if which == "warp":
+                yield f"{world}-own", metaworld.source(world, n(META_WORLD[0]))
+                yield f"{world}-varied", metaworld.source(world, n(META_WORLD[1]), varied=True)
+            continue
         make = WORLDS[world]
         own, stock_gl, itself = GL[world]
         if which == "gl":
@@ -115,7 +122,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("data/embedded"))
     parser.add_argument("--only", choices=("warp", "gl"), default="warp")
     parser.add_argument("--scale", type=float, default=1.0, help="share of the full number of frames")
-    parser.add_argument("--worlds", nargs="+", default=list(WORLDS), choices=list(WORLDS), metavar="WORLD")
+    every = [*WORLDS, *metaworld.WORLDS]
+    parser.add_argument("--worlds", nargs="+", default=every, choices=every, metavar="WORLD")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--leave-out", nargs="+", default=[], metavar="POSE", help="draw no state that shows these poses"

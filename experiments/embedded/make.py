@@ -20,7 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from experiments import summary
+from experiments.embedded import metaworld
 from experiments.embedded.data import WORLDS
+from experiments.embedded.splits import GRAMMARS
 from vlmrl.encoders.sources import EMBEDDED
 
 QUICK_WORLDS = ("cartpole", "mountain_car", "humanoid")
@@ -47,20 +49,22 @@ class Step:
 def steps(out: Path, quick: bool, installed: bool = False) -> list[Step]:
     """Return the commands that fill `out` with frames and make the encoder of them; with its evaluation, unless it ships."""
     trained, model, folder = out / "model", made(out, quick), ("--out", str(out))
-    few = ("--scale", str(QUICK_SCALE), "--worlds", *QUICK_WORLDS) if quick else ()
-    others = [world for world in WORLDS if world not in QUICK_WORLDS]
-    short = ("--steps", str(QUICK_STEPS), "--without", *others) if quick else ("--steps", STEPS)
+    worlds = QUICK_WORLDS if quick else (*WORLDS, *(metaworld.WORLDS if metaworld.is_installed() else ()))
+    few = (*(("--scale", str(QUICK_SCALE)) if quick else ()), "--worlds", *worlds)
+    without = [world for world in GRAMMARS if world not in worlds]
+    left = ("--without", *without) if without else ()
+    length = str(QUICK_STEPS) if quick else STEPS
     gl = {"MUJOCO_GL": os.environ.get("MUJOCO_GL", "egl")}
     found = [
         Step("frames by the ray tracer", "data", (*folder, *few)),
         Step("frames by GL", "data", (*folder, "--only", "gl", *few), gl, needed=False),
-        Step("training", "train", ("--data", str(out), "--out", str(trained), *short)),
+        Step("training", "train", ("--data", str(out), "--out", str(trained), "--steps", length, *left)),
     ]
     before: tuple[str, ...] = ()
     if not quick:
         further, before = out / "further", ("--before", str(trained))
         on = ("--init", str(trained), "--lr", FURTHER_RATE, "--steps", FURTHER_STEPS, "--out", str(further))
-        found.append(Step("training on, more slowly", "train", ("--data", str(out), *on)))
+        found.append(Step("training on, more slowly", "train", ("--data", str(out), *on, *left)))
         more = ("--model", str(further), "--data", str(out), "--out", str(model))
         found.append(Step("the text tower alone", "text", more))
     found += [

@@ -15,6 +15,7 @@ from typing import Any
 import vlmrl_envs
 from vlmrl.checkpoints import replace_file
 from vlmrl.errors import usage_error
+from vlmrl_envs import metaworld_scenes
 
 NAME = "manifest.json"
 WORLDS = Path(vlmrl_envs.__file__).parent
@@ -28,6 +29,8 @@ def drawn_by(world: str, seed: int, scale: float, leave_out: Sequence[str]) -> d
     """Return what a source of a world's frames would be drawn by now."""
     files = [Path(__file__).with_name(f"{name}.py") for name in DRAWING]
     files += [path for path in (WORLDS / world).glob("*") if path.suffix in (".py", ".xml")]
+    if world in metaworld_scenes.GRAMMARS:
+        files += [*WORLDS.glob("metaworld*.py"), Path(__file__).with_name("metaworld.py")]
     files += [*(WORLDS / "rendering").glob("*.py"), WORLDS / "posing.py", WORLDS / "stock.py"]
     digest = hashlib.sha256()
     for path in sorted(files):

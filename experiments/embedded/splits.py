@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from vlmrl.errors import usage_error
-from vlmrl_envs import held_out
+from vlmrl_envs import held_out, metaworld_scenes
 from vlmrl_envs.ant.captions import GRAMMAR as ANT
 from vlmrl_envs.captions import Grammar
 from vlmrl_envs.cartpole.captions import GRAMMAR as CARTPOLE
@@ -35,6 +35,7 @@ GRAMMARS: dict[str, Grammar] = {
     "cartpole": CARTPOLE, "mountain_car": MOUNTAIN_CAR, "humanoid": HUMANOID, "ant": ANT, "half_cheetah": HALF_CHEETAH,
     "hopper": HOPPER, "walker2d": WALKER2D, "reacher": REACHER, "pendulum": PENDULUM,
     "straighten_rope": STRAIGHTEN_ROPE, "fold_cloth": FOLD_CLOTH, "pass_water": PASS_WATER,
+    **metaworld_scenes.GRAMMARS,
 }  # fmt: skip
 NOTE = "splits.json"
 """What an encoder's training left out, noted beside its weights."""

@@ -30,8 +30,9 @@ from vlmrl.runs import read_config
 from vlmrl_envs.rewording import Reworded
 
 SHARES = {
-    "humanoid": 0.48, "cartpole": 0.07, "mountain_car": 0.06, "walker2d": 0.05, "ant": 0.05, "half_cheetah": 0.04,
-    "hopper": 0.04, "reacher": 0.04, "pendulum": 0.04, "straighten_rope": 0.045, "fold_cloth": 0.045, "pass_water": 0.04,
+    "humanoid": 0.46, "cartpole": 0.065, "mountain_car": 0.055, "walker2d": 0.05, "ant": 0.045, "half_cheetah": 0.035,
+    "hopper": 0.035, "reacher": 0.04, "pendulum": 0.035, "straighten_rope": 0.04, "fold_cloth": 0.04, "pass_water": 0.04,
+    "drawer_open": 0.02, "soccer": 0.02, "sweep_into": 0.02,
 }  # fmt: skip
 """Share of each world in a batch."""
 REWORDED = 0.4

@@ -18,9 +18,11 @@ REMEDY = "draw it again with python -m experiments.embedded.data"
 
 
 def world_grammar(name: str) -> Any:
-    """Return the grammar of the world in the folder `name` of vlmrl_envs, such as cartpole; None if there is none."""
-    from vlmrl_envs import WORLDS
+    """Return the grammar of a world of vlmrl_envs by its folder, such as cartpole, or of a Meta-World task; None without."""
+    from vlmrl_envs import WORLDS, metaworld_scenes
 
+    if name in metaworld_scenes.GRAMMARS:
+        return metaworld_scenes.GRAMMARS[name]
     if name not in WORLDS.values():
         return None
     return getattr(import_module(f"vlmrl_envs.{name}.captions"), "GRAMMAR", None)

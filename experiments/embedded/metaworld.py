@@ -1,0 +1,45 @@
+"""Frames of Meta-World's three tasks, by the package itself, drawn as `vlmrl_envs.metaworld` draws them."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import numpy as np
+
+from experiments.embedded.drawing import SIZE, Maker
+from experiments.embedded.variation import vary
+from vlmrl_envs import metaworld, metaworld_scenes
+from vlmrl_envs.rendering.warp import WarpRenderer
+
+WORLDS = tuple(metaworld_scenes.GRAMMARS)
+PLACES = ("body_pos", "body_quat")
+LOOKS = ("cam_pos", "cam_quat", "cam_fovy", "light_dir", "light_diffuse", "geom_rgba")
+"""What differs from frame to frame in other looks; the headlight cannot, materials do not: the words name their colours."""
+
+
+def is_installed() -> bool:
+    """Tell whether the package is there."""
+    return importlib.util.find_spec("metaworld") is not None
+
+
+def source(world: str, n: int, varied: bool = False) -> Maker:
+    """Return a source of n frames of a world by its own camera, or each from another place under other lights and colours."""
+
+    def make(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        inner = metaworld.load(world.replace("_", "-"))
+        inner.seed(0)
+        inner.reset()
+        model, camera = metaworld.drawn_of(inner, world.replace("_", "-"), "task")
+        scenes = metaworld_scenes.sample(world, rng, n)
+        qpos, bodies = metaworld_scenes.placed(world, inner, scenes)
+        fields = {"body_pos": bodies, "body_quat": np.repeat(model.body_quat[None], n, axis=0)}
+        if varied:
+            looks = [vary(model, camera, rng) for _ in range(n)]
+            fields |= {name: np.stack([getattr(look, name) for look in looks]) for name in LOOKS}
+        renderer = WarpRenderer(model, camera, (SIZE, SIZE), world_fields=tuple(fields))
+        try:
+            return renderer.render(qpos, fields), metaworld_scenes.fact_degrees(world, scenes)
+        finally:
+            renderer.close()
+
+    return make
