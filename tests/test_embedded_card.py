@@ -35,8 +35,9 @@ def test_the_record_has_no_path_and_all_that_matters(tmp_path: Path, monkeypatch
     assert "| then the text tower alone | 6,000 steps of 512 vectors" in card.made_of({**found, "text": text})
     (tmp_path / "before").mkdir()
     (tmp_path / "before" / "adapt.json").write_text(json.dumps({**MADE, "step": 17000}))
-    shown = card.made_of(card.recipe(tmp_path, tmp_path / "before"))
-    assert "| began with | from scratch, 17,000 steps in 2 minutes" in shown
+    shown = card.made_of(card.recipe(tmp_path, [tmp_path / "before"] * 2))
+    assert "| from scratch | 17,000 steps in 2 minutes, rate 1, 2 worlds, at commit `0123456`" in shown
+    assert shown.index("| from scratch |") < shown.index("| after that |") < shown.index("| length |")
     assert "1,050 to train on, 21 held out" in shown and "4.0% of the sentences" in shown
     assert "| ant | 900 | – | – | – | – | 100 | – | 1,000 |" in shown and "| reacher | 50 |" in shown
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +33,15 @@ KINDS = {
 """Source, by the end of its name -> what drew it."""
 
 
-def recipe(model: Path, before: Path | None = None) -> dict[str, Any]:
-    """Return what weights were made of, from the adapt.json beside them and beside those they began with; without any path."""
+def recipe(model: Path, before: Sequence[Path] = ()) -> dict[str, Any]:
+    """Return what weights were made of, from the adapt.json beside them and beside those of the trainings before, in order."""
     made = json.loads((model / "adapt.json").read_text())
     sources = {row["source"]: [row["frames"], row["held_out"]] for row in made["data"]}
     shares = {row["family"]: round(row["share"], 4) for row in made["data"]}
     return {
         "commit": made["git"]["sha"], "steps": made["step"], "seconds": round(made["seconds"]),
         "config": {name: made["config"][name] for name in SETTINGS}, "shares": shares, "frames": sources,
-        "reworded": REWORDED, "before": None if before is None else _short(before),
+        "reworded": REWORDED, "before": [_short(one) for one in before],
         "validation": {k: round(v, 4) for k, v in made["validation"].items() if k in ("loss", "auc", "top1")},
         "text": made.get("text"), "hardware": provenance(_gpu(made))["hardware"], "versions": {k: made["versions"][k] for k in ("python", "torch")},
     }  # fmt: skip
@@ -100,9 +101,10 @@ def made_of(found: dict[str, Any]) -> str:
     ]  # fmt: skip
     if reworded := found.get("reworded"):
         rows.insert(3, ("said otherwise by rule", f"{reworded:.0%} of the sentences that a rule fits"))
-    if before := found.get("before"):
-        value = f"from scratch, {before['steps']:,} steps in {before['seconds'] / 60:.0f} minutes, rate {before['lr']:g}, at commit `{before['commit'][:7]}`"
-        rows.insert(-3, ("began with", value))
+    for part, one in enumerate(found.get("before") or []):
+        value = (f"{one['steps']:,} steps in {one['seconds'] / 60:.0f} minutes, rate {one['lr']:g}, {one['worlds']} worlds, "
+                 f"at commit `{one['commit'][:7]}`")  # fmt: skip
+        rows.insert(-3, ("after that" if part else "from scratch", value))
     if text := found["text"]:
         value = (f"{text['steps']:,} steps of {text['frames']} vectors and {text['captions']} sentences, rate {text['lr']:g}, "
                  f"{text['seconds'] / 60:.0f} minutes; the image tower stays")  # fmt: skip

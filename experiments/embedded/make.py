@@ -27,7 +27,7 @@ from vlmrl.encoders.sources import EMBEDDED
 
 QUICK_WORLDS = ("cartpole", "mountain_car", "humanoid")
 QUICK_SCALE, QUICK_STEPS = 0.06, 1300
-STEPS, FURTHER_STEPS, FURTHER_RATE = "17000", "6500", "0.001"
+STEPS, FURTHER_STEPS, FURTHER_RATE = "17000", "12500", "0.001"
 """Of the training from scratch, and of the one that goes on from it."""
 QUICK_TASKS = ("cartpole", "mountain_car", "humanoid_kneeling")
 """Their preflight is what a quick encoder must pass."""

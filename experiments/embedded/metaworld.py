@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from typing import Any
 
 import numpy as np
 
@@ -34,8 +35,7 @@ def source(world: str, n: int, varied: bool = False) -> Maker:
         qpos, bodies = metaworld_scenes.placed(world, inner, scenes)
         fields = {"body_pos": bodies, "body_quat": np.repeat(model.body_quat[None], n, axis=0)}
         if varied:
-            looks = [vary(model, camera, rng) for _ in range(n)]
-            fields |= {name: np.stack([getattr(look, name) for look in looks]) for name in LOOKS}
+            fields |= _looks(model, camera, n, rng)
         renderer = WarpRenderer(model, camera, (SIZE, SIZE), world_fields=tuple(fields))
         try:
             return renderer.render(qpos, fields), metaworld_scenes.fact_degrees(world, scenes)
@@ -43,3 +43,16 @@ def source(world: str, n: int, varied: bool = False) -> Maker:
             renderer.close()
 
     return make
+
+
+def _looks(model: Any, camera: str, n: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Return what n looks are made of, by field (n, ...).
+
+    A look is a copy of the whole model, meshes and all, and goes at once; rows kept between them would pin its memory.
+    """
+    found = {name: np.empty((n, *getattr(model, name).shape)) for name in LOOKS}
+    for i in range(n):
+        look = vary(model, camera, rng)
+        for name, rows in found.items():
+            rows[i] = getattr(look, name)
+    return found
