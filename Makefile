@@ -11,6 +11,7 @@ install: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	-$(PY) -m pip install --quiet --disable-pip-version-check --no-deps "metaworld==3.1.1"  # without its pin of mujoco; can be done without
 	@touch $(STAMP)
 
 demo: $(STAMP)

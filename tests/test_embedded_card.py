@@ -29,10 +29,6 @@ def test_the_record_has_no_path_and_all_that_matters(tmp_path: Path, monkeypatch
     found = json.loads(text)
     assert "/home" not in text and set(found["config"]) == set(card.SETTINGS)
     assert (found["steps"], found["seconds"], found["shares"]) == (12, 90, {"ant": 0.5, "reacher": 0.5})
-    shown = card.made_of(found)
-    assert found["text"] is None and "text tower" not in shown
-    text = {"steps": 6000, "frames": 512, "captions": 256, "lr": 0.001, "seconds": 300.0}
-    assert "| then the text tower alone | 6,000 steps of 512 vectors" in card.made_of({**found, "text": text})
     (tmp_path / "before").mkdir()
     (tmp_path / "before" / "adapt.json").write_text(json.dumps({**MADE, "step": 17000}))
     shown = card.made_of(card.recipe(tmp_path, [tmp_path / "before"] * 2))

@@ -71,7 +71,8 @@ def test_every_world_has_its_sources() -> None:
     warp, gl = ([name for name, _ in data.sources(which, 0.001)] for which in ("warp", "gl"))
     for world in data.WORLDS:
         assert {f"{world}-own", f"{world}-varied"} <= set(warp) and f"{world}-gl" in gl
-        assert f"{world}-gymnasium" in (warp if world in data.DRAWS_ITSELF else gl)
+        theirs = f"{world}-gymnasium" in (warp if world in data.DRAWS_ITSELF else gl)
+        assert theirs is (data.GL[world][2] > 0)
     assert len(set(warp + gl)) == len(warp + gl)
 
 

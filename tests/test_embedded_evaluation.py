@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.embedded import data, evaluate, left_out, splits, train, variation
+from experiments.embedded import data, evaluate, left_out, metaworld, splits, train, variation
 from experiments.embedded.evaluation import controls, goals, metrics, pictures, tables, words
 from experiments.embedded.evaluation.drawn import Drawn, reward_of, rules_of, tasks_of
 from experiments.embedded.evaluation.metrics import Estimate
@@ -69,8 +69,11 @@ def test_the_worst_ranked_states_are_shown() -> None:
     assert page.shape[0] == 18 + 68 and (page == 200).any()
 
 
-def test_every_world_can_be_examined() -> None:
-    assert set(evaluate.checked_worlds([])) == set(data.WORLDS), "only what the shipped encoder was shown"
+def test_every_world_can_be_examined(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metaworld, "is_installed", lambda: False)
+    assert set(evaluate.checked_worlds([])) == set(data.WORLDS)
+    monkeypatch.setattr(metaworld, "is_installed", lambda: True)
+    assert set(evaluate.checked_worlds([])) == set(splits.GRAMMARS)
     for world in WORLDS.values():
         tasks = tasks_of(world)
         assert tasks
@@ -275,7 +278,9 @@ def test_a_body_left_out_is_asked_for_in_words_of_the_others() -> None:
             return torch.ones(len(texts), 1)
 
     high = degrees[:, [rules.grammar.columns["high"]]].astype(np.float32)
-    drawn = Drawn("walker2d", (), {"any": rules}, states, 200, degrees, np.zeros((200, 1)), {"own": high})
+    drawn = Drawn(
+        "walker2d", (), {"any": rules}, states, 200, degrees, np.zeros((200, 1)), rules.grammar, {"own": high}
+    )
     rows = words.body_left_out(drawn, Seer(), splits.grammars((), ["walker2d"]))
     assert words.body_left_out(drawn, Seer(), splits.grammars()) == []
     by_fact = {row["facts"][0]: row for row in rows}

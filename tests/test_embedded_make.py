@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from experiments.embedded import data, make
+from experiments.embedded import data, make, metaworld, splits
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -44,13 +44,24 @@ def test_the_whole_recipe_is_its_steps_in_order(monkeypatch, commands, tmp_path:
         "data",
         "train",
         "train",
-        "text",
         "card",
         "words",
         "evaluate",
     ]
     assert commands[3][commands[3].index("--init") + 1] == str(tmp_path / "model")
-    assert "gl" in commands[1] and not any("--scale" in c or "--without" in c for c in commands)
+    assert "gl" in commands[1] and not any("--scale" in c for c in commands)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_meta_world_is_drawn_and_said_where_its_package_is(
+    monkeypatch, commands, tmp_path: Path, there: bool
+) -> None:
+    monkeypatch.setattr(metaworld, "is_installed", lambda: there)
+    assert call(monkeypatch, "--out", str(tmp_path)) == 0
+    assert all(("soccer" in command) is there for command in commands[:2])
+    for command in commands[2:4]:
+        assert ("--without" in command) is not there
+        assert there or set(command[command.index("--without") + 1 :]) == set(metaworld.WORLDS)
 
 
 def test_quick_is_small_and_must_pass_preflight(monkeypatch, commands, tmp_path: Path) -> None:
@@ -59,7 +70,7 @@ def test_quick_is_small_and_must_pass_preflight(monkeypatch, commands, tmp_path:
     assert [c[2] for c in commands[-3:]] == list(make.QUICK_TASKS)
     drawn = commands[0][commands[0].index("--worlds") + 1 :]
     left = commands[2][commands[2].index("--without") + 1 :]
-    assert sorted([*drawn, *left]) == sorted(data.WORLDS)
+    assert sorted([*drawn, *left]) == sorted(splits.GRAMMARS)
     monkeypatch.setattr(make, "passes_preflight", lambda model: False)
     assert call(monkeypatch, "--quick", "--out", str(tmp_path)) == 1
 

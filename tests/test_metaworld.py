@@ -11,6 +11,7 @@ import pytest
 
 import vlmrl_envs
 from vlmrl_envs import metaworld
+from vlmrl_envs import metaworld_scenes as scenes
 from vlmrl_envs.errors import WorldError
 
 INSTALLED = importlib.util.find_spec("metaworld") is not None
@@ -105,3 +106,52 @@ def test_a_later_episode_is_drawn_as_a_fresh_env_draws_it(name: str) -> None:
         frames.append(env.render().astype(int))
         env.close()
     assert np.abs(frames[0] - frames[1]).max() <= 2
+
+
+@pytest.mark.parametrize("world", scenes.GRAMMARS)
+def test_scenes_and_what_is_said_of_them(world: str) -> None:
+    found = scenes.sample(world, np.random.default_rng(3), 400)
+    assert np.array_equal(found, scenes.sample(world, np.random.default_rng(3), 400))
+    degrees = scenes.fact_degrees(world, found)
+    assert (
+        degrees.shape == (400, len(scenes.GRAMMARS[world].facts))
+        and degrees.min() >= 0
+        and degrees.max() <= 1
+    )
+    assert (degrees.max(axis=0) > 0.9).all() and (degrees.min(axis=0) < 0.1).all(), (
+        "each fact holds somewhere, and not"
+    )
+    with pytest.raises(WorldError, match="world: got 'chess'"):
+        scenes.sample("chess", np.random.default_rng(0), 1)
+
+
+@needs_package
+@pytest.mark.parametrize(("world", "task"), [(task.replace("-", "_"), task) for task in metaworld.TASKS])
+def test_the_words_agree_with_meta_worlds_own_success(world: str, task: str) -> None:
+    """A scene of which the goal's fact is true is a success by the package's distance, and one of which it is false is not."""
+    inner = metaworld.load(task)
+    inner.seed(0)
+    inner.reset()
+    found = scenes.sample(world, np.random.default_rng(4), 300)
+    truth = scenes.fact_degrees(world, found)[:, 0]
+    if world == "drawer_open":
+        apart, near = scenes.OUT + found[:, 1], 0.03
+    else:
+        aim = found[:, 3:5] if world == "soccer" else inner._target_pos[:2]
+        apart, near = np.linalg.norm(found[:, :2] - aim, axis=1), 0.07 if world == "soccer" else 0.05
+    assert (apart[truth > 0.95] <= near).all() and (apart[truth < 0.4] > near).all()
+    qpos, bodies = scenes.placed(world, inner, found[:5])
+    assert qpos.shape == (5, inner.model.nq) and bodies.shape == (5, inner.model.nbody, 3)
+
+
+@needs_package
+def test_frames_of_scenes_show_what_is_said() -> None:
+    from experiments.embedded import metaworld as source
+
+    frames, degrees = source.source("drawer_open", 6)(np.random.default_rng(0))
+    varied, same = source.source("drawer_open", 6, varied=True)(np.random.default_rng(0))
+    assert frames.shape == varied.shape == (6, 64, 64, 3) and np.array_equal(degrees, same)
+    assert np.abs(frames.astype(int) - varied).mean() > 5
+    wide, shut = (np.array([[0.0, slide]]) for slide in (-0.2, 0.0))
+    pictures = [source.picture("drawer_open", scene)[0].astype(int) for scene in (wide, shut)]
+    assert (np.abs(pictures[0] - pictures[1]).max(axis=2) > 30).sum() > 100

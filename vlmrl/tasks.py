@@ -261,7 +261,7 @@ _SOFT = (
 """RL-VLM-F's goals in our own re-creations of its SoftGym tasks. Source: the sentences it gives CLIP, in lower case and
 without the full stop; the baselines are ours."""
 RECREATIONS = tuple(task.name for task in _SOFT)
-"""Tasks of our re-creations; the shipped encoder was trained on neither their frames nor their words."""
+"""Tasks of our re-creations of what RL-VLM-F ran in SoftGym."""
 
 _BODIES = (_body(body, pose) for body, (_, _, _, poses) in BODIES.items() for pose in poses)
 TASKS: dict[str, Task] = {

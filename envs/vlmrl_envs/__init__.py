@@ -17,6 +17,8 @@ Folder, in the order data flows through it:
     cartpole/ mountain_car/ humanoid/ ant/ half_cheetah/ hopper/ walker2d/ reacher/ pendulum/    the worlds themselves
     straighten_rope/ fold_cloth/ pass_water/    re-creations of SoftGym's tasks that RL-VLM-F uses
     metaworld.py    three tasks of Meta-World, if its package is installed; plain envs, no Worlds
+    metaworld_scenes.py    where their drawer, ball and cube can be, and what can be said of it
+    rewording.py    the same said in other words, by rule
 
 This package knows Gymnasium and MuJoCo and nothing of `vlmrl`.
 """

@@ -43,18 +43,16 @@ def recipe(model: Path, before: Sequence[Path] = ()) -> dict[str, Any]:
         "config": {name: made["config"][name] for name in SETTINGS}, "shares": shares, "frames": sources,
         "reworded": REWORDED, "before": [_short(one) for one in before],
         "validation": {k: round(v, 4) for k, v in made["validation"].items() if k in ("loss", "auc", "top1")},
-        "text": made.get("text"), "hardware": provenance(_gpu(made))["hardware"], "versions": {k: made["versions"][k] for k in ("python", "torch")},
+        "hardware": provenance(_gpu(made))["hardware"], "versions": {k: made["versions"][k] for k in ("python", "torch")},
     }  # fmt: skip
 
 
 def _short(model: Path) -> dict[str, Any]:
     made = json.loads((model / "adapt.json").read_text())
     return {
-        "commit": made["git"]["sha"],
-        "steps": made["step"],
-        "seconds": round(made["seconds"]),
-        "lr": made["config"]["lr"],
-    }
+        "commit": made["git"]["sha"], "steps": made["step"], "seconds": round(made["seconds"]), "lr": made["config"]["lr"],
+        "worlds": len({row["family"] for row in made["data"]}),
+    }  # fmt: skip
 
 
 def _gpu(made: dict[str, Any]) -> str | None:
@@ -105,10 +103,6 @@ def made_of(found: dict[str, Any]) -> str:
         value = (f"{one['steps']:,} steps in {one['seconds'] / 60:.0f} minutes, rate {one['lr']:g}, {one['worlds']} worlds, "
                  f"at commit `{one['commit'][:7]}`")  # fmt: skip
         rows.insert(-3, ("after that" if part else "from scratch", value))
-    if text := found["text"]:
-        value = (f"{text['steps']:,} steps of {text['frames']} vectors and {text['captions']} sentences, rate {text['lr']:g}, "
-                 f"{text['seconds'] / 60:.0f} minutes; the image tower stays")  # fmt: skip
-        rows.insert(-2, ("then the text tower alone", value))
     lines = ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)]
     return "\n".join(lines) + "\n\n" + frames_table(found["frames"])
 
@@ -137,7 +131,12 @@ def main() -> None:
     )
     parser.add_argument("--record", type=Path, metavar="MODEL", help="write recipe.json into this folder")
     parser.add_argument(
-        "--before", type=Path, metavar="MODEL", help="with --record: what the training began with"
+        "--before",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="MODEL",
+        help="with --record: what it went on from",
     )
     args = parser.parse_args()
     if args.record is not None:

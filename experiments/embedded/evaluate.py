@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from experiments.common import RESULTS, provenance
-from experiments.embedded import splits
+from experiments.embedded import metaworld, splits
 from experiments.embedded.data import WORLDS as TRAINED
 from experiments.embedded.evaluation import controls, goals, pictures, tables, words
 from experiments.embedded.evaluation.drawn import SEED, Drawn, draw
@@ -90,10 +90,10 @@ def frames_per_s(name: str, seconds: float) -> float | None:
 
 def checked_worlds(names: list[str]) -> list[str]:
     """Return worlds by folder name; without names all that training draws. Raises: UsageError for one that is none."""
-    known = list(dict.fromkeys(WORLDS.values()))
+    known = [*dict.fromkeys(WORLDS.values()), *metaworld.WORLDS]
     if wrong := [name for name in names if name not in known]:
         raise usage_error("worlds", wrong, f"some of {known}", "pick from these")
-    return names or [world for world in known if world in TRAINED]
+    return names or [*TRAINED, *(metaworld.WORLDS if metaworld.is_installed() else ())]
 
 
 def main() -> None:

@@ -62,11 +62,9 @@ def steps(out: Path, quick: bool, installed: bool = False) -> list[Step]:
     ]
     before: tuple[str, ...] = ()
     if not quick:
-        further, before = out / "further", ("--before", str(trained))
-        on = ("--init", str(trained), "--lr", FURTHER_RATE, "--steps", FURTHER_STEPS, "--out", str(further))
+        before = ("--before", str(trained))
+        on = ("--init", str(trained), "--lr", FURTHER_RATE, "--steps", FURTHER_STEPS, "--out", str(model))
         found.append(Step("training on, more slowly", "train", ("--data", str(out), *on, *left)))
-        more = ("--model", str(further), "--data", str(out), "--out", str(model))
-        found.append(Step("the text tower alone", "text", more))
     found += [
         Step("what it was made of", "card", ("--record", str(model), *before)),
         Step("the check of words", "words", ("--dir", str(model)), needed=False),

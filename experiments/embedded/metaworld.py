@@ -27,32 +27,40 @@ def source(world: str, n: int, varied: bool = False) -> Maker:
     """Return a source of n frames of a world by its own camera, or each from another place under other lights and colours."""
 
     def make(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        inner = metaworld.load(world.replace("_", "-"))
-        inner.seed(0)
-        inner.reset()
-        model, camera = metaworld.drawn_of(inner, world.replace("_", "-"), "task")
         scenes = metaworld_scenes.sample(world, rng, n)
-        qpos, bodies = metaworld_scenes.placed(world, inner, scenes)
-        fields = {"body_pos": bodies, "body_quat": np.repeat(model.body_quat[None], n, axis=0)}
-        if varied:
-            fields |= _looks(model, camera, n, rng)
-        renderer = WarpRenderer(model, camera, (SIZE, SIZE), world_fields=tuple(fields))
-        try:
-            return renderer.render(qpos, fields), metaworld_scenes.fact_degrees(world, scenes)
-        finally:
-            renderer.close()
+        return picture(world, scenes, rng if varied else None), metaworld_scenes.fact_degrees(world, scenes)
 
     return make
 
 
-def _looks(model: Any, camera: str, n: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+def picture(
+    world: str, scenes: np.ndarray, rng: np.random.Generator | None = None, split: str = "train"
+) -> np.ndarray:
+    """Draw scenes (n, S) of a world as frames (n, 64, 64, 3); with an rng each in a look of its own, see `variation.vary`."""
+    task, n = world.replace("_", "-"), len(scenes)
+    inner = metaworld.load(task)
+    inner.seed(0)
+    inner.reset()
+    model, camera = metaworld.drawn_of(inner, task, "task")
+    qpos, bodies = metaworld_scenes.placed(world, inner, scenes)
+    fields = {"body_pos": bodies, "body_quat": np.repeat(model.body_quat[None], n, axis=0)}
+    if rng is not None:
+        fields |= _looks(model, camera, n, rng, split)
+    renderer = WarpRenderer(model, camera, (SIZE, SIZE), world_fields=tuple(fields))
+    try:
+        return renderer.render(qpos, fields)
+    finally:
+        renderer.close()
+
+
+def _looks(model: Any, camera: str, n: int, rng: np.random.Generator, split: str) -> dict[str, np.ndarray]:
     """Return what n looks are made of, by field (n, ...).
 
     A look is a copy of the whole model, meshes and all, and goes at once; rows kept between them would pin its memory.
     """
     found = {name: np.empty((n, *getattr(model, name).shape)) for name in LOOKS}
     for i in range(n):
-        look = vary(model, camera, rng)
+        look = vary(model, camera, rng, split)
         for name, rows in found.items():
             rows[i] = getattr(look, name)
     return found

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from experiments.embedded import metaworld
 from experiments.embedded.drawing import in_looks
 from experiments.embedded.stock import DRAWS_ITSELF, STOCK, gymnasium_frames
 from experiments.embedded.variation import base_of_looks
 from vlmrl.rewards import GoalBaselineReward
 from vlmrl.tasks import COMPOSITIONS, TASKS, Task
-from vlmrl_envs import WORLDS
+from vlmrl_envs import WORLDS, metaworld_scenes
 from vlmrl_envs.captions import Grammar
 from vlmrl_envs.rendering import make_renderer
 from vlmrl_envs.rules import WorldRules
@@ -46,19 +47,11 @@ class Drawn:
     """What is true of them (B, F), by the columns of the grammar."""
     frames: np.ndarray
     """Drawn by the world's own camera (B, 64, 64, 3) uint8."""
+    grammar: Grammar | None = None
+    """What can be said of it, by columns of `degrees`."""
     embeddings: dict[str, np.ndarray] = field(default_factory=dict)
     """View -> unit vectors (B, D): own; unseen, from the bands that training leaves out; beyond, outside of its range; and
     stock, which is how Gymnasium shows its own environment, where it has one."""
-
-    @property
-    def any_rules(self) -> WorldRules:
-        """The rules of one of the tasks: model, samples and facts are the same in all."""
-        return next(iter(self.rules.values()))
-
-    @property
-    def grammar(self) -> Grammar | None:
-        """The world's grammar, if it has one."""
-        return self.any_rules.grammar
 
 
 def tasks_of(world: str) -> tuple[Task, ...]:
@@ -81,6 +74,8 @@ def rules_of(task: Task) -> WorldRules:
 
 def draw(world: str, encoder: Any, count: int, seed: int = SEED) -> Drawn:
     """Draw `count` random states of a world and up to `RARE` of each goal and held-out composition; embed four views."""
+    if world in metaworld.WORLDS:
+        return _draw_metaworld(world, encoder, count, seed)
     tasks = tasks_of(world)
     rules = {task.name: rules_of(task) for task in tasks}
     first = next(iter(rules.values()))
@@ -94,12 +89,21 @@ def draw(world: str, encoder: Any, count: int, seed: int = SEED) -> Drawn:
     sought = np.unique(np.concatenate([np.zeros(0, int), *wanted]))
     chosen = np.concatenate([np.arange(count), sought[sought >= count]])
     frames = picture(first, pool[chosen])
-    found = Drawn(world, tasks, rules, pool[chosen], count, degrees[chosen], frames)
+    found = Drawn(world, tasks, rules, pool[chosen], count, degrees[chosen], frames, grammar)
     found.embeddings["own"] = embed(encoder, frames)
     for view, split in (("unseen", "held_out"), ("beyond", "beyond")):
         found.embeddings[view] = embed(encoder, unseen(first, found.states, seed, split))
     if first.name in (*STOCK, *DRAWS_ITSELF):
         found.embeddings["stock"] = embed(encoder, gymnasium_frames(first, found.states))
+    return found
+
+
+def _draw_metaworld(world: str, encoder: Any, count: int, seed: int) -> Drawn:
+    """Draw scenes of one of Meta-World's tasks, whose words can be judged; goals are the package's own business."""
+    scenes = metaworld_scenes.sample(world, np.random.default_rng(seed), count)
+    degrees, grammar = metaworld_scenes.fact_degrees(world, scenes), metaworld_scenes.GRAMMARS[world]
+    found = Drawn(world, (), {}, scenes, count, degrees, metaworld.picture(world, scenes), grammar)
+    found.embeddings["own"] = embed(encoder, found.frames)
     return found
 
 
