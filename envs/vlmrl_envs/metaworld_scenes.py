@@ -68,8 +68,6 @@ GRAMMARS: dict[str, Grammar] = {
             Fact("left", ("on the left", "on the left side", "standing on the left", "at the left"), (), "side"),
             Fact("right", ("on the right", "on the right side", "standing on the right", "at the right"), (), "side"),
         ),
-        axes=(("open", "shut", "half"), ("left", "right")),
-        kept=(("open", "left"), ("open", "right")),
     ),
     "soccer": Grammar(
         subjects=("the soccer ball", "a soccer ball", "the ball", "a ball", "a soccer ball that is", "the ball is"),

@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import cached_property
 
 import numpy as np
 
 from vlmrl_envs import held_out
-from vlmrl_envs.captions import Fact, Grammar, Sentence
+from vlmrl_envs.captions import DEGREE_WORDS, FULL_WORDS, SLIGHT, Fact, Grammar, Sentence, Split
 
 PART = (
     r"(?:left |right |front |back )?"
@@ -29,7 +29,12 @@ ADJECTIVES = {"bent": "bending", "straight": "", "raised": "raising", "lowered":
 """What stands before a part's name as well as behind it, and what a body does that brings it there."""
 VERBS = {verb: adjective for adjective, verb in ADJECTIVES.items() if verb}
 SAME = {"higher than": "above", "lower than": "below", "above": "higher than", "below": "lower than"}
+_HANDS_UP = re.compile(r"hands? (?:is |are )?above its head")
+"""Said of raised arms, whichever way the body is turned; that hands are higher than the head is said of heights."""
 OTHER_WAY = {"higher than": "lower than", "lower than": "higher than", "above": "below", "below": "above"}
+NOT_BEFORE_WITH = tuple(
+    f" {word} " for word in ("is", "to", *(word for word, _ in (*DEGREE_WORDS, *FULL_WORDS, SLIGHT)))
+)
 Rule = tuple[re.Pattern[str], Callable[[re.Match[str]], list[str]]]
 
 
@@ -64,7 +69,7 @@ def _relation(match: re.Match[str]) -> list[str]:
     for a, way, b in ((first, how, second), (second, OTHER_WAY[how], first)):
         for same in (way, SAME[way]):
             said += [f"with its {a} {same} its {b}", f"whose {a} {_are(a)} {same} its {b}"]
-    return said
+    return [text for text in said if not _HANDS_UP.search(text)]
 
 
 def _side(match: re.Match[str]) -> list[str]:
@@ -87,20 +92,25 @@ RULES: tuple[Rule, ...] = (
 """What a phrase may look like, and how else it can be said."""
 
 
-def ways(text: str, subjects: Collection[str] = ()) -> list[str]:
-    """Return the texts that say the same with one phrase said otherwise by rule; none where no rule fits.
+def ways(text: str, subjects: Collection[str] = ()) -> list[tuple[str, str]]:
+    """Return texts that say the same with one phrase said otherwise by rule, each with the new phrase; none where no rule fits.
 
-    "Whose" follows one of the subjects, a comma or "and", or begins the text.
+    "Whose" follows one of the subjects, a comma or "and", or begins the text; neither it nor "with" follows "is" or a word
+    of degree.
     """
-    found = []
+    found: dict[str, str] = {}
     for pattern, say in RULES:
         for match in pattern.finditer(text):
             before, after = text[: match.start()], text[match.end() :]
-            after_noun = before.rstrip() in ("", *subjects) or before.endswith((", ", " and "))
-            found += [
-                f"{before}{said}{after}" for said in say(match) if after_noun or not said.startswith("whose")
-            ]
-    return [other for other in dict.fromkeys(found) if other != text]
+            if _HANDS_UP.search(match[0]):
+                continue
+            noun = before.rstrip() in ("", *subjects) or before.endswith((", ", " and "))
+            bare = not before.endswith(NOT_BEFORE_WITH)
+            for said in say(match):
+                fits = {"whose": noun and bare, "with": bare}.get(said.split()[0], True)
+                if fits and said != match[0]:
+                    found.setdefault(f"{before}{said}{after}", said)
+    return list(found.items())
 
 
 @dataclass(frozen=True)
@@ -110,6 +120,8 @@ class Reworded:
     grammar: Grammar
     share: float
     """Of all sentences; those that no rule fits stay as they are."""
+    never: frozenset[str] = frozenset()
+    """Wordings that no rule may make, such as those that other grammars hold out; the grammar's own are never made."""
 
     @property
     def facts(self) -> tuple[Fact, ...]:
@@ -121,13 +133,54 @@ class Reworded:
         """The grammar's own."""
         return self.grammar.subjects
 
-    def draw(self, rng: np.random.Generator, degrees: np.ndarray | None = None, **split: Any) -> Sentence:
-        """Draw a sentence as `Grammar.draw` does."""
-        sentence = self.grammar.draw(rng, degrees, **split)
-        if rng.random() >= self.share:
+    @property
+    def held_wordings(self) -> frozenset[str]:
+        """The grammar's own."""
+        return self.grammar.held_wordings
+
+    @property
+    def held_pairs(self) -> np.ndarray:
+        """The grammar's own, bool (F, F)."""
+        return self.grammar.held_pairs
+
+    @property
+    def silent(self) -> frozenset[str]:
+        """The grammar's own."""
+        return self.grammar.silent
+
+    @property
+    def columns(self) -> dict[str, int]:
+        """The grammar's own."""
+        return self.grammar.columns
+
+    @cached_property
+    def _listed(self) -> frozenset[str]:
+        """What facts say by themselves: a rule that makes it could give one fact's words another's truth."""
+        found = (
+            (*fact.phrases, *fact.scenes, *fact.negations, *(text for text, _ in fact.graded))
+            for fact in self.facts
+        )
+        return frozenset(text for texts in found for text in texts)
+
+    @cached_property
+    def _never(self) -> frozenset[str]:
+        return self.never | self.grammar.held_wordings
+
+    def vocabulary(self) -> frozenset[str]:
+        """Return every word, in lower case, that its sentences can hold."""
+        made = "with its whose is are holding a to the side " + " ".join((*ADJECTIVES, *VERBS, *SAME))
+        return self.grammar.vocabulary() | frozenset(held_out.words_of(made))
+
+    def draw(
+        self, rng: np.random.Generator, degrees: np.ndarray | None = None, split: Split = "train"
+    ) -> Sentence:
+        """Draw a sentence as `Grammar.draw` does; what is drawn of a held-out split stays as it is."""
+        sentence = self.grammar.draw(rng, degrees, split)
+        if split != "train" or rng.random() >= self.share:
             return sentence
         others = ways(sentence.text, self.grammar.subjects)
         for i in rng.permutation(len(others)):
-            if not held_out.holds(others[i], self.grammar.held_wordings):
-                return replace(sentence, text=others[i])
+            text, said = others[i]
+            if said not in self._listed and not held_out.holds(text, self._never):
+                return replace(sentence, text=text)
         return sentence

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.common import RESULTS, provenance
-from experiments.embedded.train import REWORDED
+from experiments.embedded import splits
 from vlmrl.checkpoints import replace_file
 from vlmrl.encoders.sources import EMBEDDED
 
@@ -41,7 +41,7 @@ def recipe(model: Path, before: Sequence[Path] = ()) -> dict[str, Any]:
     return {
         "commit": made["git"]["sha"], "steps": made["step"], "seconds": round(made["seconds"]),
         "config": {name: made["config"][name] for name in SETTINGS}, "shares": shares, "frames": sources,
-        "reworded": REWORDED, "before": [_short(one) for one in before],
+        "reworded": splits.share_reworded(model), "before": [_short(one) for one in before],
         "validation": {k: round(v, 4) for k, v in made["validation"].items() if k in ("loss", "auc", "top1")},
         "hardware": provenance(_gpu(made))["hardware"], "versions": {k: made["versions"][k] for k in ("python", "torch")},
     }  # fmt: skip
@@ -51,7 +51,7 @@ def _short(model: Path) -> dict[str, Any]:
     made = json.loads((model / "adapt.json").read_text())
     return {
         "commit": made["git"]["sha"], "steps": made["step"], "seconds": round(made["seconds"]), "lr": made["config"]["lr"],
-        "worlds": len({row["family"] for row in made["data"]}),
+        "worlds": len({row["family"] for row in made["data"]}), "reworded": splits.share_reworded(model),
     }  # fmt: skip
 
 
@@ -101,7 +101,7 @@ def made_of(found: dict[str, Any]) -> str:
         rows.insert(3, ("said otherwise by rule", f"{reworded:.0%} of the sentences that a rule fits"))
     for part, one in enumerate(found.get("before") or []):
         value = (f"{one['steps']:,} steps in {one['seconds'] / 60:.0f} minutes, rate {one['lr']:g}, {one['worlds']} worlds, "
-                 f"at commit `{one['commit'][:7]}`")  # fmt: skip
+                 f"{one['reworded']:.0%} reworded, at commit `{one['commit'][:7]}`")  # fmt: skip
         rows.insert(-3, ("after that" if part else "from scratch", value))
     lines = ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)]
     return "\n".join(lines) + "\n\n" + frames_table(found["frames"])

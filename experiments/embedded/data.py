@@ -23,6 +23,7 @@ from experiments.embedded.drawing import Maker, world_source
 from vlmrl.errors import UsageError
 from vlmrl_envs.ant.rules import Ant
 from vlmrl_envs.cartpole.rules import CartPole
+from vlmrl_envs.errors import WorldError
 from vlmrl_envs.fold_cloth.rules import FoldCloth
 from vlmrl_envs.half_cheetah.rules import HalfCheetah
 from vlmrl_envs.hopper.rules import Hopper
@@ -123,7 +124,8 @@ def main() -> None:
     parser.add_argument("--only", choices=("warp", "gl"), default="warp")
     parser.add_argument("--scale", type=float, default=1.0, help="share of the full number of frames")
     every = [*WORLDS, *metaworld.WORLDS]
-    parser.add_argument("--worlds", nargs="+", default=every, choices=every, metavar="WORLD")
+    there = every if metaworld.is_installed() else list(WORLDS)
+    parser.add_argument("--worlds", nargs="+", default=there, choices=every, metavar="WORLD")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--leave-out", nargs="+", default=[], metavar="POSE", help="draw no state that shows these poses"
@@ -136,7 +138,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     try:
         draw(args)
-    except UsageError as error:
+    except (UsageError, WorldError) as error:
         sys.exit(f"error: {error}")
 
 

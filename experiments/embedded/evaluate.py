@@ -88,12 +88,20 @@ def frames_per_s(name: str, seconds: float) -> float | None:
     return min(result["frames_per_s"] for result in encoder_speed.measure(fastest, config))
 
 
-def checked_worlds(names: list[str]) -> list[str]:
-    """Return worlds by folder name; without names all that training draws. Raises: UsageError for one that is none."""
+def checked_worlds(names: list[str], without: Sequence[str] = ()) -> list[str]:
+    """Return worlds by folder name; without names all that training draws, of Meta-World's what it has seen and is installed.
+
+    Raises: UsageError for one that is none.
+    """
     known = [*dict.fromkeys(WORLDS.values()), *metaworld.WORLDS]
     if wrong := [name for name in names if name not in known]:
         raise usage_error("worlds", wrong, f"some of {known}", "pick from these")
-    return names or [*TRAINED, *(metaworld.WORLDS if metaworld.is_installed() else ())]
+    if (missing := set(names) & set(metaworld.WORLDS)) and not metaworld.is_installed():
+        raise usage_error(
+            "worlds", sorted(missing), "Meta-World's package", 'pip install --no-deps "metaworld==3.1.1"'
+        )
+    more = [world for world in metaworld.WORLDS if metaworld.is_installed() and world not in without]
+    return names or [*TRAINED, *more]
 
 
 def main() -> None:
@@ -110,14 +118,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS / "embedded_encoder.json")
     args = parser.parse_args()
     try:
-        worlds = checked_worlds(args.worlds)
+        leave_out, without = splits.read(args.dir)
+        worlds = checked_worlds(args.worlds, without)
         if min(args.states, args.paths) < 1:
             raise usage_error(
                 "states, paths", (args.states, args.paths), "1 or more", "3000 and 12 are usual"
             )
         name = "embedded" if args.dir == EMBEDDED else f"local-dir:{args.dir}"
         encoder = load_encoder(name, "cpu")
-        leave_out, without = splits.read(args.dir)
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -63,7 +63,18 @@ def steps(out: Path, quick: bool, installed: bool = False) -> list[Step]:
     before: tuple[str, ...] = ()
     if not quick:
         before = ("--before", str(trained))
-        on = ("--init", str(trained), "--lr", FURTHER_RATE, "--steps", FURTHER_STEPS, "--out", str(model))
+        on = (
+            "--init",
+            str(trained),
+            "--seed",
+            "1",
+            "--lr",
+            FURTHER_RATE,
+            "--steps",
+            FURTHER_STEPS,
+            "--out",
+            str(model),
+        )
         found.append(Step("training on, more slowly", "train", ("--data", str(out), *on, *left)))
     found += [
         Step("what it was made of", "card", ("--record", str(model), *before)),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ NAME = "manifest.json"
 WORLDS = Path(vlmrl_envs.__file__).parent
 DRAWING = ("data", "drawing", "stock", "variation")
 """Modules beside this one that decide how frames look."""
+SOFT = ("straighten_rope", "fold_cloth", "pass_water")
+"""Worlds that share `soft.py` and `soft_world.py`."""
 NOT_SEEN = ("wordings.py", "success.py", "described.py", "composed.py")
 """Files of a world that say what is said or asked of a state, not how it looks."""
 
@@ -31,8 +34,9 @@ def drawn_by(world: str, seed: int, scale: float, leave_out: Sequence[str]) -> d
     files += [path for path in (WORLDS / world).glob("*") if path.suffix in (".py", ".xml")]
     if world in metaworld_scenes.GRAMMARS:
         files += [*WORLDS.glob("metaworld*.py"), Path(__file__).with_name("metaworld.py")]
+    files += [*WORLDS.glob("soft*.py")] * (world in SOFT)
     files += [*(WORLDS / "rendering").glob("*.py"), WORLDS / "posing.py", WORLDS / "stock.py"]
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(version("metaworld").encode() if world in metaworld_scenes.GRAMMARS else b"")
     for path in sorted(files):
         if path.name not in NOT_SEEN:
             digest.update(path.name.encode() + path.read_bytes())

@@ -28,6 +28,7 @@ from vlmrl_envs.mountain_car.captions import GRAMMAR as MOUNTAIN_CAR
 from vlmrl_envs.pass_water.captions import GRAMMAR as PASS_WATER
 from vlmrl_envs.pendulum.captions import GRAMMAR as PENDULUM
 from vlmrl_envs.reacher.captions import GRAMMAR as REACHER
+from vlmrl_envs.rewording import Reworded
 from vlmrl_envs.straighten_rope.captions import GRAMMAR as STRAIGHTEN_ROPE
 from vlmrl_envs.walker2d.captions import GRAMMAR as WALKER2D
 
@@ -37,6 +38,8 @@ GRAMMARS: dict[str, Grammar] = {
     "straighten_rope": STRAIGHTEN_ROPE, "fold_cloth": FOLD_CLOTH, "pass_water": PASS_WATER,
     **metaworld_scenes.GRAMMARS,
 }  # fmt: skip
+REWORDED = 0.4
+"""Share of the sentences that training says otherwise by rule, where one fits."""
 NOTE = "splits.json"
 """What an encoder's training left out, noted beside its weights."""
 DISTANCE, DISTANCE_HELD_OUT, DISTANCE_BEYOND = (0.88, 1.15), (1.05, 1.10), (1.2, 1.3)
@@ -61,6 +64,24 @@ def grammars(leave_out: Sequence[str] = (), without: Sequence[str] = ()) -> dict
     return found
 
 
+def reworded(grammar: Grammar) -> Reworded:
+    """Return what training says of a grammar: a share of it by rule, and never what any world's grammar holds out."""
+    return Reworded(grammar, REWORDED, frozenset().union(*(g.held_wordings for g in GRAMMARS.values())))
+
+
+def check_reworded(folder: Path) -> None:
+    """Check that a training under way says as much otherwise as today's. Raises: UsageError where it began with another share."""
+    began = share_reworded(folder)
+    if began != REWORDED:
+        raise usage_error("reworded", REWORDED, f"{began}, as {folder} began", "give another --out")
+
+
+def share_reworded(folder: Path) -> float:
+    """Return the share of sentences that an encoder's training said otherwise by rule; 0 where no note says so."""
+    path = folder / NOTE
+    return float(json.loads(path.read_text()).get("reworded", 0.0)) if path.is_file() else 0.0
+
+
 def kept(world: str, degrees: np.ndarray, leave_out: Sequence[str] = ()) -> np.ndarray:
     """Tell which states, whose facts hold to degrees (B, F), training may see, bool (B,); all of an unknown world."""
     grammar = grammars(leave_out).get(world)
@@ -77,7 +98,12 @@ def shares(shares: dict[str, float], worlds: Sequence[str]) -> dict[str, float]:
 
 def write(folder: Path, leave_out: Sequence[str], without: Sequence[str]) -> None:
     """Note beside an encoder's weights what was left out of its training."""
-    content = {"leave_out": list(leave_out), "without": list(without), "held_out": digest()}
+    content = {
+        "leave_out": list(leave_out),
+        "without": list(without),
+        "held_out": digest(),
+        "reworded": REWORDED,
+    }
     (folder / NOTE).write_text(json.dumps(content) + "\n")
 
 

@@ -27,7 +27,6 @@ from vlmrl.configs import to_plain
 from vlmrl.errors import UsageError, usage_error
 from vlmrl.progress import ProgressPrinter
 from vlmrl.runs import read_config
-from vlmrl_envs.rewording import Reworded
 
 SHARES = {
     "humanoid": 0.46, "cartpole": 0.065, "mountain_car": 0.055, "walker2d": 0.05, "ant": 0.045, "half_cheetah": 0.035,
@@ -35,8 +34,6 @@ SHARES = {
     "drawer_open": 0.02, "soccer": 0.02, "sweep_into": 0.02,
 }  # fmt: skip
 """Share of each world in a batch."""
-REWORDED = 0.4
-"""Share of sentences that are said otherwise by rule, where one fits."""
 RECIPE = ("steps", "minutes", "batch", "captions", "lr", "seed", "jumbles", "labels")
 """Settings that a training keeps to its end."""
 LABELS = LabelConfig(foreign=0.005)
@@ -63,7 +60,7 @@ def families(data: Path, held_out: float, leave_out: Sequence[str], without: Seq
         name: [store.only(splits.kept(name, store.known.degrees, leave_out)) for store in found]
         for name, found in stores.items()
     }
-    return [Family(name, tuple(found), Reworded(grammars[name], REWORDED)) for name, found in kept.items()]
+    return [Family(name, tuple(found), splits.reworded(grammars[name])) for name, found in kept.items()]
 
 
 def train(
@@ -89,6 +86,7 @@ def train(
 
     if out.exists():
         check_recipe(out, config)
+        splits.check_reworded(out)
         return adapt.resume(out, on_progress=report, families=drawn)
     return adapt.run(config, report, drawn)
 

@@ -15,7 +15,7 @@ import argparse
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from vlmrl.encoders.words import (
     split_words,
 )
 from vlmrl.tasks import COMPOSITIONS, TASKS
-from vlmrl_envs.captions import Grammar
+from vlmrl_envs.rewording import Reworded
 
 FOREIGN = Path(__file__).with_name("foreign.txt")
 TARGET = 0.95
@@ -68,7 +68,7 @@ def trained_word(encoder: Any) -> Callable[[str], bool]:
 
 
 def draw(
-    grammars: dict[str, Grammar], rng: np.random.Generator, count: int, split: str, trained: Callable
+    grammars: Mapping[str, Reworded], rng: np.random.Generator, count: int, split: str, trained: Callable
 ) -> list[str]:
     """Draw sentences of all worlds in turn whose every word the weights were trained on."""
     known: dict[str, bool] = {}
@@ -117,7 +117,11 @@ def make(folder: Path, seed: int = 0) -> WordCheck:
     encoder = load_encoder(f"local-dir:{folder}", "cpu")
     weights = next(path for path in sorted(folder.glob("*.safetensors")) if "state" not in path.name)
     leave_out, without = splits.read(folder)
-    grammars = splits.grammars(leave_out, without)
+    grammars = {
+        name: splits.reworded(grammar) for name, grammar in splits.grammars(leave_out, without).items()
+    }
+    if not splits.share_reworded(folder):
+        grammars = {name: replace(grammar, share=0.0) for name, grammar in grammars.items()}
     trained, rng = trained_word(encoder), np.random.default_rng(seed)
     said = draw(grammars, rng, SAMPLES, "train", trained)
     said_of = [task for task in TASKS.values() if task.kwargs.get("pose") not in COMPOSITIONS]
@@ -147,7 +151,7 @@ def make(folder: Path, seed: int = 0) -> WordCheck:
     return replace(check, about=about)
 
 
-def _said_goals(goals: Sequence[str], grammars: dict[str, Grammar], said: Sequence[str]) -> list[str]:
+def _said_goals(goals: Sequence[str], grammars: Mapping[str, Reworded], said: Sequence[str]) -> list[str]:
     """Return those of the goals that training can say: all of their words are among those said."""
     known = {word for text in said for word in split_words(text)}
     return [text for text in goals if set(split_words(text)) <= known]
