@@ -32,7 +32,10 @@ def test_the_record_has_no_path_and_all_that_matters(tmp_path: Path, monkeypatch
     (tmp_path / "before").mkdir()
     (tmp_path / "before" / "adapt.json").write_text(json.dumps({**MADE, "step": 17000}))
     shown = card.made_of(card.recipe(tmp_path, [tmp_path / "before"] * 2))
-    assert "| from scratch | 17,000 steps in 2 minutes, rate 1, 2 worlds, at commit `0123456`" in shown
+    assert (
+        "| from scratch | 17,000 steps in 2 minutes, rate 1, 2 worlds, 0% reworded, at commit `0123456`"
+        in shown
+    )
     assert shown.index("| from scratch |") < shown.index("| after that |") < shown.index("| length |")
     assert "1,050 to train on, 21 held out" in shown and "4.0% of the sentences" in shown
     assert "| ant | 900 | – | – | – | – | 100 | – | 1,000 |" in shown and "| reacher | 50 |" in shown

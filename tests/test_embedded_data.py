@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from experiments import bodies
-from experiments.embedded import data, drawing, manifest, stock, train, variation
+from experiments.embedded import data, drawing, manifest, splits, stock, train, variation
 from vlmrl.errors import UsageError
 from vlmrl.runs import RunFolder
 from vlmrl_envs.humanoid import sampling
@@ -109,6 +110,18 @@ def test_a_training_is_not_gone_on_with_by_another_recipe(tmp_path: Path) -> Non
     train.check_recipe(tmp_path / "model", began)
     with pytest.raises(UsageError, match=r"recipe: got \{'steps': 6\}; expected \{'steps': 5\}"):
         train.check_recipe(tmp_path / "model", replace(began, steps=6))
+
+
+def test_a_training_goes_on_with_the_share_of_rewordings_it_began_with(tmp_path: Path) -> None:
+    splits.write(tmp_path, [], [])
+    assert (
+        splits.share_reworded(tmp_path) == splits.REWORDED and splits.share_reworded(tmp_path / "none") == 0
+    )
+    splits.check_reworded(tmp_path)
+    note = json.loads((tmp_path / splits.NOTE).read_text())
+    (tmp_path / splits.NOTE).write_text(json.dumps({**note, "reworded": 0.1}))
+    with pytest.raises(UsageError, match=r"reworded: got 0.4; expected 0.1, as .* began; give another --out"):
+        splits.check_reworded(tmp_path)
 
 
 def test_arms_on_their_way_are_a_source_of_the_humanoid_alone() -> None:

@@ -49,6 +49,7 @@ def test_the_whole_recipe_is_its_steps_in_order(monkeypatch, commands, tmp_path:
         "evaluate",
     ]
     assert commands[3][commands[3].index("--init") + 1] == str(tmp_path / "model")
+    assert commands[3][commands[3].index("--seed") + 1] == "1", "not the first part's batches once more"
     assert "gl" in commands[1] and not any("--scale" in c for c in commands)
 
 
