@@ -1,6 +1,6 @@
 """Render the frames that the embedded encoder is trained on, with the degrees of what can be said of each.
 
-    python -m experiments.embedded.data --out data/embedded          # about 12 minutes on two idle cores, estimated
+    python -m experiments.embedded.data --out data/embedded          # about 20 minutes on two idle cores, estimated
     python -m experiments.embedded.data --out data/embedded --only gl   # the part that needs GL (about 8), a process of its own
 
 Every source is a file of frames (n, 64, 64, 3) uint8 and one of degrees (n, F) float16, named by its world.

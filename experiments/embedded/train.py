@@ -1,8 +1,8 @@
 """Train the embedded encoder from scratch: a small CLIP on rendered frames and graded captions.
 
     python -m experiments.embedded.train --data data/embedded --out data/embedded/model
-    cp data/embedded/model/open_clip_* vlmrl/encoders/embedded/
 
+One part of `experiments.embedded.make`, which says how long each is and puts what comes of it into the package.
 The recipe is `vlmrl.adapt`'s, with the settings below. Resumes from its last checkpoint if the folder is there.
 What `splits` holds out, and the poses and worlds named here, are never shown and never said.
 """
