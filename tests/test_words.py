@@ -82,7 +82,7 @@ def test_what_training_never_said_is_caught_and_named(encoder) -> None:
 def test_the_shipped_file_is_small_and_of_the_shipped_weights() -> None:
     path = EMBEDDED / "words.json"
     found = json.loads(path.read_text())
-    assert path.stat().st_size < 100_000
+    assert path.stat().st_size < 120_000
     assert found["weights_sha256"] == file_hash(WEIGHTS), "make it anew: python -m experiments.embedded.words"
     rates = found["rates"]
     assert rates["left out of training"]["known"] >= 0.95

@@ -41,7 +41,7 @@ from vlmrl_envs.rewording import Reworded
 FOREIGN = Path(__file__).with_name("foreign.txt")
 TARGET = 0.95
 """Share of left-out sentences that must pass, and of foreign ones that must be caught."""
-SAMPLES, PROBES, JUDGED = 12_000, 500, 600
+SAMPLES, PROBES, JUDGED = 14_000, 600, 600
 SLACK = 0.01
 """Share of the calibration sentences that each of the two thresholds may turn away."""
 
@@ -70,10 +70,10 @@ def trained_word(encoder: Any) -> Callable[[str], bool]:
 def draw(
     grammars: Mapping[str, Reworded], rng: np.random.Generator, count: int, split: str, trained: Callable
 ) -> list[str]:
-    """Draw sentences of all worlds in turn whose every word the weights were trained on."""
+    """Draw sentences whose every word the weights were trained on: of all worlds in turn, oftener of those with much to say."""
     known: dict[str, bool] = {}
     found: list[str] = []
-    names = list(grammars)
+    names = [name for name, grammar in grammars.items() for _ in range(max(1, len(grammar.facts) // 5))]
     for turn in range(20 * count):
         text = grammars[names[turn % len(names)]].draw(rng, split=split).text
         if all(known.setdefault(word, trained(word)) for word in split_words(text)):
@@ -126,8 +126,9 @@ def make(folder: Path, seed: int = 0) -> WordCheck:
     said = draw(grammars, rng, SAMPLES, "train", trained)
     said_of = [task for task in TASKS.values() if task.kwargs.get("pose") not in COMPOSITIONS]
     goals = [t for task in said_of for t in (*task.goal, *task.baseline)]
-    probes = list(dict.fromkeys(said))[:PROBES]
-    check = learn([*said, *_said_goals(goals, grammars, said)], probes)
+    goals = _said_goals(goals, said)
+    probes = list(dict.fromkeys([*goals, *_each_fact(grammars, said), *said]))[:PROBES]
+    check = learn([*said, *goals], probes)
     left_out = list(dict.fromkeys(draw(grammars, rng, 2 * JUDGED, "held_out", trained)))
     check = replace(check, thresholds=calibrate(check, left_out[0::2], encoder.embed_texts))
     words = [word for word in check.counts if word not in SMALL_WORDS]
@@ -151,10 +152,21 @@ def make(folder: Path, seed: int = 0) -> WordCheck:
     return replace(check, about=about)
 
 
-def _said_goals(goals: Sequence[str], grammars: Mapping[str, Reworded], said: Sequence[str]) -> list[str]:
+def _said_goals(goals: Sequence[str], said: Sequence[str]) -> list[str]:
     """Return those of the goals that training can say: all of their words are among those said."""
     known = {word for text in said for word in split_words(text)}
     return [text for text in goals if set(split_words(text)) <= known]
+
+
+def _each_fact(grammars: Mapping[str, Reworded], said: Sequence[str]) -> list[str]:
+    """Return a sentence for each fact that training can say, so that whatever is said has one like it among the probes."""
+    each = [
+        f"{g.subjects[0]} {fact.phrases[0]}"
+        for g in grammars.values()
+        for fact in g.facts
+        if fact.name not in g.silent
+    ]
+    return _said_goals(each, said)
 
 
 def met(found: dict[str, dict[str, Any]]) -> dict[str, bool]:
