@@ -52,7 +52,8 @@ def load(task: str) -> Any:
         if self.model.nmocap > 0:
             weld_data(self.model.eq_data, np.flatnonzero(self.model.eq_type == int(mujoco.mjtEq.mjEQ_WELD)))
 
-    sawyer_xyz_env.SawyerMocapBase.reset_mocap_welds = reset_mocap_welds
+    base: Any = sawyer_xyz_env.SawyerMocapBase
+    base.reset_mocap_welds = reset_mocap_welds
     env = ALL_V3_ENVIRONMENTS[f"{task}-v3"]()
     env._partially_observable = False
     env.__dict__.pop("sawyer_observation_space", None)  # it was made, and kept, for the hidden goal
