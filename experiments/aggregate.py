@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,19 @@ def shown(groups: Sequence[Sequence[float]]) -> str:
         return f"{value:.0%}"
     low, high = interval(groups)
     return f"{value:.0%} [{low:.0%}, {high:.0%}]"
+
+
+def groups(
+    rows: Sequence[dict[str, Any]], **by: Iterable[str]
+) -> Iterator[tuple[tuple[str, ...], list[dict[str, Any]]]]:
+    """Yield the rows that share their values of some keys, in the order of the seeds, for each product of the values.
+
+    by: key -> its values in the order of the table, the first key's outermost. What no row has is left out.
+    """
+    for values in product(*by.values()):
+        mine = [row for row in rows if all(row[key] == value for key, value in zip(by, values, strict=True))]
+        if mine:
+            yield values, sorted(mine, key=lambda row: row["seed"])
 
 
 def median_row(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:

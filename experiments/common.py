@@ -12,7 +12,7 @@ import json
 import platform
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -192,6 +192,26 @@ def placed(config: TrainConfig, seed: int, out: Path, total_steps: int | None) -
     return config if total_steps is None else replace(config, total_steps=total_steps)
 
 
+def fill(
+    book: Book,
+    wanted: Iterable[tuple[dict[str, Any], TrainConfig]],
+    run: Callable[[dict[str, Any], TrainConfig], dict[str, Any]],
+    report: Callable[[], None],
+) -> None:
+    """Run each wanted row that the book lacks, or has from other weights of the encoder or another alpha; then report.
+
+    wanted: what names a row in the book, and its run's settings with the run folder. run: returns the row for the two.
+    """
+    for named, config in wanted:
+        assert config.out is not None
+        if book.has(**named, **identity(config.reward, config.encoder, config.task.alpha)):
+            continue
+        print(config.out.name, flush=True)
+        row = run(named, config)
+        book.add(row, **named, encoder=row["encoder"])
+        report()
+
+
 def main(task_name: str, horizons: Sequence[int], claim: str, arguments: Sequence[str] | None = None) -> None:
     """Run the conditions and seeds of one task that are not in the book yet, and write its table; None reads sys.argv.
 
@@ -203,19 +223,22 @@ def main(task_name: str, horizons: Sequence[int], claim: str, arguments: Sequenc
     add_arguments(parser, task_name)
     args = parsed(parser, arguments)
     book = Book(args.results)
+    wanted = []
     for condition in args.conditions:
         for seed in args.seeds:
             out = args.runs / f"{task_name}-{condition}-{seed}"
             config = placed(replace(preset(task_name), reward=condition), seed, out, args.total_steps)
-            if book.has(
-                condition=condition, seed=seed, **identity(condition, config.encoder, config.task.alpha)
-            ):
-                continue
-            print(f"{task_name}: {condition}, seed {seed}", flush=True)
-            row = run_one(config, horizons, args.episodes, args.runs / "videos" / f"{out.name}.mp4")
-            book.add(row, condition=condition, seed=seed, encoder=row["encoder"])
-            args.results.with_suffix(".md").write_text(f"{claim}\n\n{table(book.rows)}")
-            if args.results.parent == RESULTS:
-                summary.write()
+            wanted.append(({"condition": condition, "seed": seed}, config))
+
+    def run(_: dict[str, Any], config: TrainConfig) -> dict[str, Any]:
+        assert config.out is not None
+        return run_one(config, horizons, args.episodes, args.runs / "videos" / f"{config.out.name}.mp4")
+
+    def report() -> None:
+        args.results.with_suffix(".md").write_text(f"{claim}\n\n{table(book.rows)}")
+        if args.results.parent == RESULTS:
+            summary.write()
+
+    fill(book, wanted, run, report)
     if book.rows:
         print(table(book.rows))

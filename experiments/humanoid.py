@@ -27,7 +27,6 @@ from experiments.humanoid_conditions import (
     seeds_of,
 )
 from experiments.humanoid_report import report, table
-from experiments.weights import identity
 from vlmrl.errors import UsageError
 from vlmrl.runs import read_metrics
 from vlmrl.tasks import COMPOSITIONS
@@ -79,15 +78,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         # All at once: what cannot be is refused before anything is run.
         configs = {(c, t): configured(preset(t), c) for c, t in dict.fromkeys((c, t) for c, t, _ in wanted)}
-        for condition, task, seed in wanted:
-            out = args.runs / f"{task}-{condition}-{seed}"
-            config = common.placed(configs[condition, task], seed, out, args.total_steps)
-            known = identity(config.reward, config.encoder, config.task.alpha)
-            if not book.has(task=task, condition=condition, seed=seed, **known):
-                print(f"{task}: {condition}, seed {seed}", flush=True)
-                row = run_row(config, condition, args.episodes)
-                book.add(row, task=task, condition=condition, seed=seed, encoder=row["encoder"])
-                report(args.results, args.runs, videos=False)
+        common.fill(
+            book,
+            [
+                (
+                    {"task": task, "condition": condition, "seed": seed},
+                    common.placed(
+                        configs[condition, task],
+                        seed,
+                        args.runs / f"{task}-{condition}-{seed}",
+                        args.total_steps,
+                    ),
+                )
+                for condition, task, seed in wanted
+            ],
+            lambda named, config: run_row(config, named["condition"], args.episodes),
+            lambda: report(args.results, args.runs, videos=False),
+        )
         if book.rows:
             report(args.results, args.runs, videos=not args.no_videos)
             print(table(book.rows))

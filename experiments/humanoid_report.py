@@ -57,14 +57,10 @@ def _lines(rows: Sequence[dict[str, Any]]) -> str:
     head = ["goal", "condition (in-domain, caption-supervised)", "seeds", *steps, "steps to success",
             "env steps", "frames scored", "minutes", "VLM-RM (zero-shot)"]  # fmt: skip
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    for task in (t for t in TASKS if any(row["task"] == t for row in rows)):
-        for condition in CONDITIONS:
-            mine = [row for row in rows if (row["task"], row["condition"]) == (task, condition)]
-            if mine:
-                lines.append(_line(task, condition, sorted(mine, key=lambda row: row["seed"])))
+    found = list(aggregate.groups(rows, task=TASKS, condition=CONDITIONS))
+    lines += [_line(task, condition, mine) for (task, condition), mine in found]
     for condition in CONDITIONS:
-        groups = [[r for r in rows if (r["task"], r["condition"]) == (task, condition)] for task in TASKS]
-        groups = [group for group in groups if group]
+        groups = [mine for (_, theirs), mine in found if theirs == condition]
         if len(groups) > 1:
             shown = [
                 aggregate.shown([[r["success"][h] for r in g] for g in groups]) for h in rows[0]["success"]
@@ -112,8 +108,8 @@ def report(results: Path, runs: Path, videos: bool) -> None:
     )
     replace_file(results.with_suffix(".md"), f"{claim}\n\n{table(rows)}".encode())
     curves.draw(rows, results.with_name(f"{results.stem}_curves.png"))
-    for task, condition in dict.fromkeys((row["task"], row["condition"]) for row in rows) if videos else ():
-        row = aggregate.median_row([r for r in rows if (r["task"], r["condition"]) == (task, condition)])
+    for (task, condition), mine in aggregate.groups(rows, task=TASKS, condition=CONDITIONS) if videos else ():
+        row = aggregate.median_row(mine)
         folder = runs / f"{task}-{condition}-{row['seed']}"
         path = runs / "videos" / f"{task}-{condition}-seed{row['seed']}.mp4"
         made = folder / "config.json"

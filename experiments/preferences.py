@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 
 from experiments import aggregate, common
-from experiments.weights import identity
 from vlmrl.checkpoints import replace_file
 from vlmrl.errors import UsageError
 from vlmrl.preferences.online_config import LabellerName, PreferencesConfig
@@ -101,11 +100,8 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     head = ["task", "who answers", "seeds", "success", "oracle's, same seeds", "reaches it", "pairs asked",
             "labels right", "of the wider half", "env steps", "minutes"]  # fmt: skip
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    for task in (t for t in SETTINGS if any(row["task"] == t for row in rows)):
-        for labeller in LABELLERS:
-            mine = [row for row in rows if (row["task"], row["labeller"]) == (task, labeller)]
-            if mine:
-                lines.append(_line(task, labeller, sorted(mine, key=lambda row: row["seed"])))
+    for (task, labeller), mine in aggregate.groups(rows, task=SETTINGS, labeller=LABELLERS):
+        lines.append(_line(task, labeller, mine))
     return "\n".join(lines) + "\n"
 
 
@@ -158,15 +154,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     labellers = list(dict.fromkeys(["oracle", *args.labellers]))
     wanted = [] if args.report else [(t, s, who) for t in args.tasks for s in args.seeds for who in labellers]
     try:
-        for task, seed, labeller in wanted:
-            out = args.runs / f"preferences-{task}-{labeller}-{seed}"
-            config = common.placed(configured(task, labeller, seed), seed, out, args.total_steps)
-            known = identity(config.reward, config.encoder, config.task.alpha)
-            if not book.has(task=task, labeller=labeller, seed=seed, **known):
-                print(f"{task}: {labeller}, seed {seed}", flush=True)
-                row = run_row(config, labeller, args.episodes, book)
-                book.add(row, task=task, labeller=labeller, seed=seed, encoder=row["encoder"])
-                report(args.results)
+        common.fill(
+            book,
+            [
+                (
+                    {"task": task, "labeller": labeller, "seed": seed},
+                    common.placed(
+                        configured(task, labeller, seed),
+                        seed,
+                        args.runs / f"preferences-{task}-{labeller}-{seed}",
+                        args.total_steps,
+                    ),
+                )
+                for task, seed, labeller in wanted
+            ],
+            lambda named, config: run_row(config, named["labeller"], args.episodes, book),
+            lambda: report(args.results),
+        )
         if book.rows:
             report(args.results)
             print(table(book.rows))

@@ -76,6 +76,15 @@ def test_the_median_run_and_when_it_first_succeeded() -> None:
     assert len(thin) == 7 and thin[0][0] == 0 and thin[-1] == [99, None, 0.1] and aggregate.thinned([]) == []
 
 
+def test_rows_go_by_task_and_condition_in_the_tables_order_seeds_ascending() -> None:
+    rows = [
+        {"task": t, "condition": c, "seed": s} for t, c, s in (("b", "x", 1), ("a", "y", 0), ("b", "x", 0))
+    ]
+    found = list(aggregate.groups(rows, task=["b", "a", "none"], condition=["x", "y"]))
+    assert [names for names, _ in found] == [("b", "x"), ("a", "y")]
+    assert [row["seed"] for row in found[0][1]] == [0, 1]
+
+
 def test_conditions_become_settings_and_others_are_refused() -> None:
     config = preset("humanoid_lotus")
     assert {c: conditions.configured(config, c).reward for c in conditions.REWARDS} == conditions.REWARDS

@@ -145,24 +145,20 @@ class MetaWorld(gymnasium.Env):
 
 
 def drawn_of(inner: Any, task: str, camera: str, show_robot: bool = False) -> tuple[Any, str]:
-    """Return what is drawn of Meta-World's own env of a task, as `to_be_drawn` does, sweep-into's cube green."""
-    drawn, name = to_be_drawn(inner.model, camera, show_robot)
-    if task == "sweep-into":
-        cube = drawn.geom("objGeom").id
-        drawn.geom_rgba[cube], drawn.geom_matid[cube] = CUBE, -1
-    return drawn, name
-
-
-def to_be_drawn(model: Any, camera: str, show_robot: bool) -> tuple[Any, str]:
-    """Return a copy of a model that is only drawn, and the name that `camera` has in it.
+    """Return a copy, only drawn, of the model of Meta-World's own env of a task, and the name that `camera` has in it.
 
     "task" takes the first camera's place. Without the robot, geoms of `ROBOT` and of all that it carries have alpha 0.
+    Sweep-into's cube is green.
     """
     import copy
 
     import mujoco
 
+    model = inner.model
     drawn, robot = copy.copy(model), {int(model.body(ROBOT).id)}
+    if task == "sweep-into":
+        cube = drawn.geom("objGeom").id
+        drawn.geom_rgba[cube], drawn.geom_matid[cube] = CUBE, -1
     for body in range(model.nbody):
         if int(model.body_parentid[body]) in robot:
             robot.add(body)

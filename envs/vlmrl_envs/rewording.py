@@ -69,7 +69,7 @@ def _relation(match: re.Match[str]) -> list[str]:
     for a, way, b in ((first, how, second), (second, OTHER_WAY[how], first)):
         for same in (way, SAME[way]):
             said += [f"with its {a} {same} its {b}", f"whose {a} {_are(a)} {same} its {b}"]
-    return [text for text in said if not _HANDS_UP.search(text)]
+    return said
 
 
 def _side(match: re.Match[str]) -> list[str]:
@@ -108,7 +108,7 @@ def ways(text: str, subjects: Collection[str] = ()) -> list[tuple[str, str]]:
             bare = not before.endswith(NOT_BEFORE_WITH)
             for said in say(match):
                 fits = {"whose": noun and bare, "with": bare}.get(said.split()[0], True)
-                if fits and said != match[0]:
+                if fits and said != match[0] and not _HANDS_UP.search(said):
                     found.setdefault(f"{before}{said}{after}", said)
     return list(found.items())
 
@@ -147,11 +147,6 @@ class Reworded:
     def silent(self) -> frozenset[str]:
         """The grammar's own."""
         return self.grammar.silent
-
-    @property
-    def columns(self) -> dict[str, int]:
-        """The grammar's own."""
-        return self.grammar.columns
 
     @cached_property
     def _listed(self) -> frozenset[str]:

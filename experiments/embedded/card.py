@@ -97,9 +97,9 @@ def made_of(found: dict[str, Any]) -> str:
         ("hardware", where),
         ("commit", f"`{found['commit'][:7]}`, torch {found['versions']['torch']}"),
     ]  # fmt: skip
-    if reworded := found.get("reworded"):
+    if reworded := found["reworded"]:
         rows.insert(3, ("said otherwise by rule", f"{reworded:.0%} of the sentences that a rule fits"))
-    for part, one in enumerate(found.get("before") or []):
+    for part, one in enumerate(found["before"]):
         value = (f"{one['steps']:,} steps in {one['seconds'] / 60:.0f} minutes, rate {one['lr']:g}, {one['worlds']} worlds, "
                  f"{one['reworded']:.0%} reworded, at commit `{one['commit'][:7]}`")  # fmt: skip
         rows.insert(-3, ("after that" if part else "from scratch", value))
