@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from fakes import FakeEncoder, LampEnv
 from gymnasium import spaces
 from preference_fakes import count_oracle
@@ -21,6 +22,7 @@ from vlmrl.preferring import make_learner
 from vlmrl.ranks import spearman
 from vlmrl.rollout import ResumeWarning
 from vlmrl.sb3 import VLMVecEnv
+from vlmrl.sb3_exploring import UPDATES, some_of, state_entropy
 from vlmrl.sb3_preferences import MAX_POOL, EmbeddingReplayBuffer, FrameRewards, learn
 from vlmrl.tasks import Task
 
@@ -77,6 +79,36 @@ def test_the_whole_buffer_follows_each_refit_after_it_has_wrapped(
     light = buffer.ring.embeddings[..., 0].astype(float)  # the redder, the nearer to 1
     assert spearman(buffer.rewards.reshape(-1), light.reshape(-1)) > 0.7
     assert learner.report.label_accuracy == 1.0 and learner.metrics()["pairs_asked"] == 40
+
+
+def test_a_state_far_from_those_seen_is_worth_more() -> None:
+    seen = torch.cat([torch.zeros(20, 2), torch.full((20, 2), 9.0)])
+    rewards = state_entropy(torch.tensor([[0.0, 0.0], [4.0, 4.0], [9.0, 10.0]]), seen)
+    torch.testing.assert_close(rewards, torch.tensor([0.0, 32**0.5, 1.0]) / ((32**0.5 + 1) / 3))
+    assert torch.isfinite(state_entropy(torch.zeros(3, 2), torch.zeros(1, 2))).all()
+    assert some_of(np.arange(24.0).reshape(4, 3, 2), limit=5).shape == (5, 2)
+
+
+def test_it_explores_until_the_first_answers_and_then_values_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, frames = make(tmp_path)
+    known, sample = [], EmbeddingReplayBuffer.sample
+
+    def watched(buffer, *arguments, **named):
+        found = sample(buffer, *arguments, **named)
+        known.append((bool(frames.reward.fits), model.num_timesteps, found.rewards))
+        return found
+
+    monkeypatch.setattr(EmbeddingReplayBuffer, "sample", watched)
+    learn(model, frames, 160, explore=96)
+    before = [(step, rewards) for fits, step, rewards in known if not fits]
+    assert [step for step, _ in before] == [48, 64, 80]  # from learning_starts to the first answers
+    assert all(
+        rewards.mean() == pytest.approx(1.0, abs=1e-4) and rewards.std() > 0.1 for _, rewards in before
+    )
+    after = [step for fits, step, _ in known if fits]
+    assert after.count(96) == UPDATES + 1 and frames.learner.stages == 3
 
 
 def test_it_goes_on_where_it_was_stopped_and_asks_nobody_twice(tmp_path: Path, asked: Counter[str]) -> None:

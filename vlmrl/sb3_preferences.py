@@ -7,10 +7,10 @@ at 512 dimensions where a picture of 300 x 300 takes 270. After each refit every
     frames = FrameRewards(learner)
     model = SAC("MlpPolicy", VLMVecEnv(env_fns, frames, fixed_horizon=500), replay_buffer_class=EmbeddingReplayBuffer,
                 replay_buffer_kwargs={"frames": frames})
-    learn(model, frames, 1_000_000)    # the same call again goes on where it was stopped
+    learn(model, frames, 1_000_000, explore=10_000)    # the same call again goes on where it was stopped
 
-Source: PEBBLE (Lee et al. 2021) and RL-VLM-F for relabelling after each refit. Deviations: the whole buffer is
-relabelled, before and after it has wrapped (RL-VLM-F stops at the write position); no unsupervised pre-training.
+Source: PEBBLE (Lee et al. 2021) and RL-VLM-F for exploring until the first answers and relabelling after each refit.
+Deviation: the whole buffer is relabelled, before and after it has wrapped (RL-VLM-F stops at the write position).
 """
 
 from __future__ import annotations
@@ -29,11 +29,14 @@ from vlmrl.errors import usage_error
 from vlmrl.preferences.relabelling import EmbeddingRing
 from vlmrl.rewards.protocol import Reads
 from vlmrl.rollout import ResumeWarning
+from vlmrl.sb3_exploring import learn_anew, some_of, state_entropy
 from vlmrl.sb3_state import agent_state, load_agent_state, read_arrays, write_arrays
 
 if TYPE_CHECKING:
     from jaxtyping import Float, UInt8
     from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+    from stable_baselines3.common.type_aliases import ReplayBufferSamples
+    from stable_baselines3.common.vec_env import VecNormalize
     from torch import Tensor
 
     from vlmrl.preferences.online import PreferenceLearner
@@ -114,6 +117,16 @@ class EmbeddingReplayBuffer(ReplayBuffer):
         self.ring.add(self.source.embeddings)
         super().add(obs, next_obs, action, reward, done, infos)
 
+    def sample(self, batch_size: int, env: VecNormalize | None = None) -> ReplayBufferSamples:
+        """Draw transitions (B,); until there is a learned reward theirs is how new the state is that they lead to."""
+        found = super().sample(batch_size, env)
+        if self.source.reward.fits:
+            return found
+        seen = some_of(self.next_observations[: self.size()])
+        states = self.to_torch(np.asarray(self._normalize_obs(seen, env))).flatten(1).float()
+        reached = found.next_observations.flatten(1).float()
+        return found._replace(rewards=state_entropy(reached, states)[:, None])
+
     def relabel(self) -> int:
         """Compute the reward of every transition anew, whatever the write position; return how many these were."""
         return self.ring.relabel(self.source.reward, self.rewards)
@@ -151,9 +164,13 @@ class EmbeddingReplayBuffer(ReplayBuffer):
 class PreferenceCallback(BaseCallback):
     """Collects segments of each step, and asks, refits and relabels when a stage is due and the agent is to learn."""
 
-    def __init__(self, frames: FrameRewards, checkpoint_every: int | None = None) -> None:
-        """checkpoint_every: env steps between checkpoints in the learner's folder; None writes none."""
+    def __init__(self, frames: FrameRewards, checkpoint_every: int | None = None, explore: int = 0) -> None:
+        """Ask from `explore` env steps on.
+
+        checkpoint_every: env steps between checkpoints in the learner's folder; None writes none.
+        """
         super().__init__()
+        self.explore = explore
         self.source, self.learner, self.checkpoint_every = frames, frames.learner, checkpoint_every
         self.saved = 0
         self._rows: list[tuple[np.ndarray, ...]] = []
@@ -169,12 +186,15 @@ class PreferenceCallback(BaseCallback):
 
     def _on_rollout_end(self) -> None:
         model: Any = self.model
-        due = self.learner.is_due and self.num_timesteps >= model.learning_starts
+        due = self.learner.is_due and self.num_timesteps >= max(model.learning_starts, self.explore)
         if self._rows and (due or len(self._rows) >= WAITING):
             self._flush()
         if due:
+            first = not self.source.reward.fits
             self.learner.ask()
             model.replay_buffer.relabel()
+            if first and self.explore > model.learning_starts:
+                learn_anew(model)
             for name, value in self.learner.metrics().items():
                 if value is not None:
                     self.logger.record(f"preferences/{name}", value)
@@ -214,9 +234,13 @@ def learn(
     frames: FrameRewards,
     total_timesteps: int,
     *,
+    explore: int = 0,
     checkpoint_every: int | None = 100_000,
 ) -> OffPolicyAlgorithm:
     """Train to `total_timesteps` env steps in all, going on from the newest checkpoint in the learner's folder.
+
+    explore: env steps before the first pairs are asked. The first `learning_starts` of them act at random, the rest are
+    learned from with each state's distance to those seen as reward; the critic then begins anew.
 
     Going on restores agent, replay buffer, learner and random numbers; the envs begin new episodes, with a warning, for
     they cannot be stored. Whatever stops it, what was answered lies in the store and is not asked again.
@@ -226,7 +250,7 @@ def learn(
     if not isinstance(buffer, EmbeddingReplayBuffer) or buffer.source is not frames:
         remedy = 'pass replay_buffer_class=EmbeddingReplayBuffer, replay_buffer_kwargs={"frames": frames}'
         raise usage_error("model", type(buffer).__name__, "an EmbeddingReplayBuffer of these frames", remedy)
-    callback = PreferenceCallback(frames, checkpoint_every)
+    callback = PreferenceCallback(frames, checkpoint_every, explore)
     folder = frames.learner.folder
     folder.mkdir(parents=True, exist_ok=True)
     try:
