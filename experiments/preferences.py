@@ -27,6 +27,7 @@ from vlmrl.errors import UsageError
 from vlmrl.preferences.online_config import LabellerName, PreferencesConfig
 from vlmrl.preferences.oracle import OracleConfig
 from vlmrl.runs import read_metrics
+from vlmrl.tasks import METAWORLD
 from vlmrl.training import TrainConfig, preset
 
 
@@ -38,14 +39,18 @@ class Setting:
     """Steps of the judged episodes."""
     preferences: PreferencesConfig
     """Pairs and stages, so that the budget lasts for most of the run."""
+    total_steps: int | None = None
+    """Of the run; None is the preset's."""
 
 
 SETTINGS: dict[str, Setting] = {
     "cartpole": Setting((200, 500), PreferencesConfig(every=10_000)),
     "mountain_car": Setting((200,), PreferencesConfig(every=15_000)),
     "humanoid_kneeling": Setting((100, 400), PreferencesConfig(every=15_000)),
+    **{task: Setting((250,), PreferencesConfig(every=10_000), 200_000) for task in METAWORLD},
 }
-"""Task -> settings, fixed before any run of the table. Steps, agent and sentence are those of the task's preset."""
+"""Task -> settings, fixed before any run of the table. Agent, sentence and else steps are those of the task's preset; on
+Meta-World the agent is stable-baselines3's SAC, see `experiments.sac_preferences`."""
 LABELLERS: dict[str, tuple[LabellerName, OracleConfig]] = {
     "encoder": ("encoder", OracleConfig()),
     "oracle": ("oracle", OracleConfig()),
@@ -62,20 +67,27 @@ NEAR = 0.05
 def configured(task: str, labeller: str, seed: int) -> TrainConfig:
     """Return a run's settings: the one place where conditions become settings."""
     name, oracle = LABELLERS[labeller]
-    asked = replace(SETTINGS[task].preferences, oracle=replace(oracle, seed=seed))
-    return replace(preset(task), labeller=name, preferences=asked, seed=seed, video=False)
+    setting, config = SETTINGS[task], preset(task)
+    asked = replace(setting.preferences, oracle=replace(oracle, seed=seed))
+    length = setting.total_steps or config.total_steps
+    return replace(config, labeller=name, preferences=asked, seed=seed, total_steps=length, video=False)
 
 
 def run_row(config: TrainConfig, labeller: str, episodes: int, book: common.Book) -> dict[str, Any]:
     """Train once in the run's own folder, `config.out`; return the row. `book` holds the oracle's, unless this is it."""
     assert config.out is not None
     task, seed = config.task.name, config.seed
-    row = common.run_one(config, SETTINGS[task].horizons, episodes, None)
+    if task in METAWORLD:
+        from experiments import sac_preferences
+
+        row = sac_preferences.run_one(config, episodes)
+    else:
+        row = common.run_one(config, SETTINGS[task].horizons, episodes, None)
+        row.pop("condition")
     metrics = read_metrics(config.out)
     last = {key.removeprefix("learned/"): value for key, value in metrics[-1].items()}
     curve = aggregate.thinned(metrics)
     oracle = row if labeller == "oracle" else _oracle(book.rows, task, seed)
-    row.pop("condition")
     return {
         **row, "labeller": labeller, "oracle_success": oracle["success"] if oracle else None, "evidence": _evidence(labeller),
         **{name: last.get(name) for name in (

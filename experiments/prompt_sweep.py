@@ -32,7 +32,7 @@ from vlmrl.checkpoints import replace_file
 from vlmrl.encoders.words import UnknownWordsWarning
 from vlmrl.errors import UsageError
 from vlmrl.rewards import GoalBaselineReward
-from vlmrl.tasks import TASKS, Task, get_task
+from vlmrl.tasks import METAWORLD, TASKS, Task, get_task
 from vlmrl_envs.captions import Grammar
 from vlmrl_envs.rendering import make_renderer
 from vlmrl_envs.rules import WorldRules
@@ -242,7 +242,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS), metavar="TASK")
+    worlds = [name for name in TASKS if name not in METAWORLD]  # states are drawn of worlds alone
+    parser.add_argument("--tasks", nargs="+", default=worlds, choices=worlds, metavar="TASK")
     parser.add_argument("--encoder", default="embedded")
     parser.add_argument("--states", type=int, default=1500)
     parser.add_argument("--paths", type=int, default=12)

@@ -6,12 +6,16 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import gymnasium
 import pytest
-from fakes import FakeEncoder
+from fakes import FakeEncoder, LampEnv
+from stable_baselines3 import SAC
 from test_preference_runs import PREFERENCES, SMALL, draw
 
-from experiments import preferences
-from vlmrl.tasks import get_task
+from experiments import preferences, sac_preferences
+from vlmrl.rollout import ResumeWarning
+from vlmrl.runs import read_metrics
+from vlmrl.tasks import Task, get_task
 from vlmrl.train_config import TrainConfig
 from vlmrl_envs.batched import BatchedWorld
 
@@ -65,3 +69,56 @@ def test_conditions_become_settings() -> None:
         assert (
             asked.pairs <= 1000 and asked.first_pairs + (stages - 1) * asked.stage_pairs >= 0.8 * asked.pairs
         )
+
+
+class LitLamp(LampEnv):
+    """An environment of which an episode ends in success where the lamp is lit."""
+
+    def __init__(self, render_mode: str | None = None, horizon: int = 8) -> None:
+        super().__init__(continuous=True, length=horizon)
+
+    def step(self, action):
+        obs, _, terminated, truncated, info = super().step(action)
+        ended = {"is_success": self.light > 0.5} if truncated else {}
+        return obs, self.light, terminated, truncated, info | ended
+
+
+@pytest.fixture
+def lamp(small: list[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The runner's arguments for a plain environment, which stable-baselines3's SAC is trained in."""
+    gymnasium.register("LitLamp-v0", entry_point=LitLamp)
+    task = Task("soccer", "LitLamp-v0", ("red",), ("blue",), horizon=8)
+    monkeypatch.setattr(preferences, "preset", lambda name: TrainConfig(task=task))
+    monkeypatch.setitem(preferences.SETTINGS, "soccer", preferences.Setting((8,), PREFERENCES, 256))
+    monkeypatch.setattr(sac_preferences, "load_encoder", lambda *_: FakeEncoder())
+    monkeypatch.setattr(sac_preferences, "EXPLORE", 96)
+    monkeypatch.setattr(sac_preferences, "ROW_EVERY", 64)
+    small_net = {"learning_starts": 32, "batch_size": 16, "policy_kwargs": {"net_arch": [8]}}
+    monkeypatch.setattr(sac_preferences, "SETTINGS", sac_preferences.SETTINGS | small_net)
+    yield ["--tasks", "soccer", *small[2:]]
+    gymnasium.registry.pop("LitLamp-v0")
+
+
+def test_a_plain_environment_is_learned_by_sac_and_a_finished_run_is_not_trained_again(
+    lamp: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    preferences.main([*lamp, "--labellers", "oracle"])
+    (row,) = json.loads((tmp_path / "preferences.json").read_text())
+    assert (
+        set(row) >= FIELDS and row["agent"] == "SAC" and row["env_steps"] == 256 and row["pairs_asked"] == 40
+    )
+    assert row["label_accuracy"] == 1.0 and list(row["success"]) == ["8"] and row["curve"][-1][0] == 256
+    folder = tmp_path / "runs" / "preferences-soccer-oracle-0"
+    assert [line["global_step"] for line in read_metrics(folder)] == [64, 128, 192, 256]
+    (tmp_path / "preferences.json").unlink()
+    monkeypatch.setattr(SAC, "train", lambda *_, **__: pytest.fail("trained what was trained to the end"))
+    with pytest.warns(ResumeWarning):
+        preferences.main([*lamp, "--labellers", "oracle"])
+    (again,) = json.loads((tmp_path / "preferences.json").read_text())
+    assert again["success"] == row["success"] and again["wall_seconds"] >= row["wall_seconds"]
+    monkeypatch.setattr(SAC, "train", lambda *_, **__: None)
+    (tmp_path / "preferences.json").unlink()
+    preferences.main(
+        [*lamp, "--labellers", "oracle", "--total-steps", "64"]
+    )  # other settings: from the start
+    assert read_metrics(folder)[-1]["global_step"] == 64

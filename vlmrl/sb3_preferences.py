@@ -236,11 +236,12 @@ def learn(
     *,
     explore: int = 0,
     checkpoint_every: int | None = 100_000,
+    callback: BaseCallback | None = None,
 ) -> OffPolicyAlgorithm:
     """Train to `total_timesteps` env steps in all, going on from the newest checkpoint in the learner's folder.
 
     explore: env steps before the first pairs are asked. The first `learning_starts` of them act at random, the rest are
-    learned from with each state's distance to those seen as reward; the critic then begins anew.
+    learned from with each state's distance to those seen as reward; the critic then begins anew. callback: called besides.
 
     Going on restores agent, replay buffer, learner and random numbers; the envs begin new episodes, with a warning, for
     they cannot be stored. Whatever stops it, what was answered lies in the store and is not asked again.
@@ -250,17 +251,18 @@ def learn(
     if not isinstance(buffer, EmbeddingReplayBuffer) or buffer.source is not frames:
         remedy = 'pass replay_buffer_class=EmbeddingReplayBuffer, replay_buffer_kwargs={"frames": frames}'
         raise usage_error("model", type(buffer).__name__, "an EmbeddingReplayBuffer of these frames", remedy)
-    callback = PreferenceCallback(frames, checkpoint_every, explore)
+    asks = PreferenceCallback(frames, checkpoint_every, explore)
     folder = frames.learner.folder
     folder.mkdir(parents=True, exist_ok=True)
     try:
         if list_checkpoints(folder / CHECKPOINTS):
-            _take_up(model, buffer, callback)
+            _take_up(model, buffer, asks)
         left = total_timesteps - model.num_timesteps
         if left > 0:
-            model.learn(left, callback=callback, reset_num_timesteps=False)
+            both: Any = [asks, callback] if callback else asks
+            model.learn(left, callback=both, reset_num_timesteps=False)
             if checkpoint_every is not None:
-                callback.save()
+                asks.save()
     finally:
         frames.learner.close()
     return model

@@ -266,9 +266,46 @@ without the full stop; the baselines are ours."""
 RECREATIONS = tuple(task.name for task in _SOFT)
 """Tasks of our re-creations of what RL-VLM-F ran in SoftGym."""
 
+_METAWORLD = (
+    Task(
+        name="drawer_open",
+        env_id="vlmrl/MetaWorldDrawerOpen-v0",
+        goal=("the drawer is opened",),
+        baseline=("the drawer",),
+        alpha=CLASSIC_ALPHA,
+        render_size=(64, 64),
+        horizon=250,
+        description="Open a drawer with a robot arm (Meta-World's own).",
+    ),
+    Task(
+        name="soccer",
+        env_id="vlmrl/MetaWorldSoccer-v0",
+        goal=("the soccer ball is in the goal",),
+        baseline=("a soccer ball and a goal",),
+        alpha=CLASSIC_ALPHA,
+        render_size=(64, 64),
+        horizon=250,
+        description="Push a ball into a goal with a robot arm (Meta-World's own).",
+    ),
+    Task(
+        name="sweep_into",
+        env_id="vlmrl/MetaWorldSweepInto-v0",
+        goal=("the green cube is in the hole",),
+        baseline=("a green cube and a hole",),
+        alpha=CLASSIC_ALPHA,
+        render_size=(64, 64),
+        horizon=250,
+        description="Sweep a cube into a hole with a robot arm (Meta-World's own).",
+    ),
+)
+"""RL-VLM-F's goals in Meta-World; need its package, and are plain environments. Sentences as of `_SOFT`."""
+METAWORLD = tuple(task.name for task in _METAWORLD)
+"""Tasks of Meta-World."""
+
 _BODIES = (_body(body, pose) for body, (_, _, _, poses) in BODIES.items() for pose in poses)
 TASKS: dict[str, Task] = {
-    task.name: task for task in (*_CLASSIC, *map(_humanoid, (*POSES, *COMPOSITIONS)), *_BODIES, *_SOFT)
+    task.name: task
+    for task in (*_CLASSIC, *map(_humanoid, (*POSES, *COMPOSITIONS)), *_BODIES, *_SOFT, *_METAWORLD)
 }
 """The built-in tasks by name. Source: prompts, alpha (humanoid) and horizons of VLM-RM, Tables 1 and 3; `_SOFT`: RL-VLM-F."""
 

@@ -1,0 +1,166 @@
+"""stable-baselines3's SAC on a reward learned from preferences, for worlds that are plain environments: Meta-World's.
+
+`experiments.preferences` calls it. Settings are PEBBLE's and RL-VLM-F's for Meta-World where two cores allow: smaller
+networks and batches, eight environments at once. A run that was stopped goes on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+from stable_baselines3 import SAC
+from stable_baselines3.common.callbacks import BaseCallback
+
+from experiments.common import provenance
+from experiments.weights import fingerprint
+from vlmrl.checkpoints import replace_file
+from vlmrl.configs import to_plain
+from vlmrl.encoders import load_encoder
+from vlmrl.evaluation import run_episodes
+from vlmrl.making import make_envs
+from vlmrl.preferring import make_learner
+from vlmrl.runs import METRICS, read_metrics
+from vlmrl.runtime import limit_threads, without_display
+from vlmrl.sb3 import VLMVecEnv
+from vlmrl.sb3_preferences import EmbeddingReplayBuffer, FrameRewards, learn
+from vlmrl.tasks import Task
+from vlmrl.train_config import TrainConfig
+
+NUM_ENVS, EXPLORE, ROW_EVERY, CHECKPOINT_EVERY = 8, 10_000, 5_000, 25_000
+JUDGED_AT_ONCE = 20
+"""Environments of Meta-World that are judged side by side: each holds a model of its own."""
+SETTINGS: dict[str, Any] = {
+    "learning_rate": 3e-4, "batch_size": 256, "gamma": 0.99, "tau": 0.005, "ent_coef": "auto_0.1", "learning_starts": 1000,
+    "train_freq": 1, "gradient_steps": NUM_ENVS, "policy_kwargs": {"net_arch": [256, 256, 256]},
+}  # fmt: skip
+
+
+def make_env(task: Task) -> gymnasium.Env:
+    """Make one environment of a task, drawn at the task's size."""
+    size = {} if task.render_size is None else {"render_size": task.render_size}
+    horizon = {} if task.horizon is None else {"horizon": task.horizon}
+    return gymnasium.make(task.env_id, render_mode="rgb_array", disable_env_checker=True, **size, **horizon, **task.kwargs)  # fmt: skip
+
+
+def make_sac(config: TrainConfig, folder: Path) -> tuple[SAC, FrameRewards]:
+    """Return the agent of a run's settings, and what rewards it."""
+    encoder = load_encoder(config.encoder)
+    assert config.labeller is not None
+    learner = make_learner(config.labeller, config.preferences, config.task, encoder, folder, config.seed)
+    frames = FrameRewards(learner)
+    envs = VLMVecEnv([partial(make_env, config.task)] * NUM_ENVS, frames)
+    model = SAC("MlpPolicy", envs, buffer_size=config.total_steps, replay_buffer_class=EmbeddingReplayBuffer,
+                replay_buffer_kwargs={"frames": frames}, seed=config.seed, device="cpu", **SETTINGS)  # fmt: skip
+    return model, frames
+
+
+class Diary(BaseCallback):
+    """Appends a line to the run's metrics now and then: steps, seconds, recent success, what was asked and how it went."""
+
+    def __init__(self, frames: FrameRewards, folder: Path) -> None:
+        super().__init__()
+        self.frames, self.file = frames, folder / METRICS
+        self.started, self.before = time.perf_counter(), seconds_of(folder)
+        self._written = 0
+
+    def _on_training_start(self) -> None:
+        """Take out lines from after the checkpoint that the run goes on from."""
+        rows = [row for row in read_metrics(self.file.parent) if row["global_step"] <= self.num_timesteps]
+        replace_file(self.file, "".join(json.dumps(row) + "\n" for row in rows).encode())
+        self._written = self.num_timesteps
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        if self.num_timesteps - self._written >= ROW_EVERY:  # after the stage that may be due now
+            self.write()
+
+    def _on_training_end(self) -> None:
+        if self.num_timesteps > self._written:
+            self.write()
+
+    def write(self) -> None:
+        """Append a line of now."""
+        self._written = self.num_timesteps
+        episodes, wins = self.model.ep_info_buffer or (), self.model.ep_success_buffer or ()
+        lengths = sum(episode["l"] for episode in episodes)
+        row = {
+            "global_step": self.num_timesteps,
+            "seconds": round(self.before + time.perf_counter() - self.started, 1),
+            "success": float(np.mean(wins)) if wins else None,
+            "vlm_reward": sum(episode["r"] for episode in episodes) / lengths if lengths else None,
+            **{f"learned/{name}": value for name, value in self.frames.learner.metrics().items()},
+        }
+        with self.file.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+
+def seconds_of(folder: Path) -> float:
+    """Return how long the sittings so far took that wrote a run's metrics."""
+    return max((row["seconds"] for row in read_metrics(folder)), default=0.0)
+
+
+class Policy:
+    """A SAC that acts for `vlmrl.evaluation`."""
+
+    def __init__(self, model: SAC) -> None:
+        self.model = model
+
+    def act(self, obs: np.ndarray, deterministic: bool = True) -> np.ndarray:
+        """Return actions (N, A) for observations (N, O)."""
+        return self.model.predict(obs, deterministic=deterministic)[0]
+
+
+def judge(config: TrainConfig, model: SAC, episodes: int) -> float:
+    """Return the share of fresh episodes that end in success, by the world's own check."""
+    verdicts: list[bool] = []
+    while len(verdicts) < episodes:
+        count = min(JUDGED_AT_ONCE, episodes - len(verdicts))
+        envs = make_envs(config.task, count)
+        try:
+            found = run_episodes(Policy(model), envs, seed=10_000 + 1000 * config.seed + len(verdicts))
+        finally:
+            envs.close()
+        verdicts += found["verdicts"].tolist()
+    return float(np.mean(verdicts))
+
+
+def open_folder(config: TrainConfig, weights: str | None) -> Path:
+    """Return the run's folder, `config.out`; what other settings or weights left there goes first."""
+    assert config.out is not None
+    known = json.dumps({"config": to_plain(config), "weights": weights}, indent=1).encode()
+    file = config.out / "sac.json"
+    if not (file.is_file() and file.read_bytes() == known):
+        shutil.rmtree(config.out, ignore_errors=True)
+        config.out.mkdir(parents=True)
+        replace_file(file, known)
+    return config.out
+
+
+def run_one(config: TrainConfig, episodes: int) -> dict[str, Any]:
+    """Train to the end and judge the last policy; return the row, as `experiments.common.run_one` does."""
+    limit_threads()
+    without_display()
+    weights = fingerprint(config.encoder)
+    folder, known = open_folder(config, weights), provenance()
+    model, frames = make_sac(config, folder)
+    diary = Diary(frames, folder)
+    learn(
+        model, frames, config.total_steps, explore=EXPLORE, checkpoint_every=CHECKPOINT_EVERY, callback=diary
+    )
+    model.get_env().close()  # type: ignore[union-attr]
+    task = config.task
+    return {
+        "task": task.name, "encoder": config.encoder, "weights": weights, "goal": list(task.goal), "baseline": list(task.baseline),
+        "alpha": task.alpha, "seed": config.seed, "env_steps": model.num_timesteps, "frames_scored": model.num_timesteps,
+        "wall_seconds": seconds_of(folder), "success": {str(task.horizon): judge(config, model, episodes)},
+        "episodes": episodes, "agent": "SAC", "date": time.strftime("%Y-%m-%d"), **known,
+    }  # fmt: skip
