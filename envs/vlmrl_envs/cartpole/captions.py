@@ -31,7 +31,7 @@ GRAMMAR = Grammar(
              ("not horizontal", "not level"), "angle",
              ("a pole that has fallen over", "a horizontal pole", "a cart with a horizontal pole", "a level pole")),
         Fact("down", ("hanging down", "hanging below the cart", "upside down", "pointing straight down", "hanging straight down",
-                      "pointing down", "below the cart"), ("not hanging down",), "angle",
+                      "pointing down", "below the cart", "pointing downwards"), ("not hanging down",), "angle",
              ("pole hanging below the cart", "a pole hanging straight down", "a cart with a hanging pole", "a hanging pole")),
         Fact("cart_left", ("with the cart on the left", "at the left end of the rail", "on the left side", "with the cart on the left side",
                            "with the cart at the left end", "on the left"), (), "cart", ("a cart on the left",)),
