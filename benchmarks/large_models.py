@@ -48,7 +48,7 @@ class CostConfig:
     batch_size: int = 16
     """Frames in a batch; `embedded` takes 16 times as many."""
     out: Path = RESULTS / "large_models.json"
-    """Rows go here; a model that has one on this device is skipped. A table is written beside it."""
+    """Rows go here; a model measured in this way on this hardware is skipped. A table is written beside it."""
     one: str | None = None
     """Measure this model in this process and print its row as JSON."""
 
@@ -58,9 +58,10 @@ def main(config: CostConfig) -> None:
     if config.one is not None:
         print(json.dumps(measure(config.one, config)))
         return
-    book = Book(config.out)
+    book, about = Book(config.out), provenance(_gpu(config.device))
     for model in config.models:
-        if book.has(model=model, device=config.device):
+        place = {"model": model, "device": config.device, "hardware": about["hardware"]}
+        if book.has(**place, batch_size=batch_of(model, config), repeats=config.repeats):
             continue
         arguments = ["--one", model, "--device", config.device, "--repeats", str(config.repeats),
                      "--batch-size", str(config.batch_size)]  # fmt: skip
@@ -74,7 +75,7 @@ def main(config: CostConfig) -> None:
             sys.exit(
                 f"error: {model} could not be measured: {(done.stderr.strip() or 'killed').splitlines()[-1]}"
             )
-        book.add({**json.loads(done.stdout.splitlines()[-1]), **provenance(_gpu(config.device))})
+        book.add({**json.loads(done.stdout.splitlines()[-1]), **about}, **place)
         config.out.with_suffix(".md").write_text(table(book.rows))
     print(table(book.rows))
 
@@ -84,7 +85,7 @@ def measure(model: str, config: CostConfig) -> dict[str, Any]:
     threads = limit_threads()
     before = _peak_mib()
     encoder = make_encoder(model, config.device)
-    count = config.batch_size * (16 if model == "embedded" else 1)
+    count = batch_of(model, config)
     frames = probe_frames(count, encoder.image_size)
     rates = []
     for _ in range(config.repeats + 1):
@@ -108,6 +109,11 @@ def measure(model: str, config: CostConfig) -> dict[str, Any]:
         "memory_mib": round(torch.cuda.max_memory_allocated() / 2**20 if on_gpu else _peak_mib() - before),
         "threads": threads,
     }
+
+
+def batch_of(model: str, config: CostConfig) -> int:
+    """Return the frames in a batch of a model."""
+    return config.batch_size * (16 if model == "embedded" else 1)
 
 
 def make_encoder(model: str, device: str) -> ClipEncoder:

@@ -74,7 +74,9 @@ def test_large_models_are_measured_each_in_a_process_of_its_own(tmp_path: Path, 
     assert row["frames_per_s"] > 0 and row["memory_mib"] > 0 and row["image_size"] == 64
     assert "| embedded | cpu | 64 | 1.4M |" in out.with_suffix(".md").read_text()
     large_models.main(config)
-    assert len(json.loads(out.read_text())) == 1
+    assert json.loads(out.read_text()) == [row]
+    large_models.main(replace(config, batch_size=2))
+    assert [row["batch_size"] for row in json.loads(out.read_text())] == [32]
 
 
 def test_a_large_model_needs_no_weights_and_no_tokenizer_to_be_measured() -> None:
