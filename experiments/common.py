@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from experiments import summary
+from experiments.settings import agree, settings_of
 from experiments.summary import RESULTS
 from experiments.weights import EARLIER, SEES, fingerprint, footnote, identity, is_earlier
 from vlmrl.checkpoints import replace_file
@@ -81,9 +82,13 @@ class Book:
         """The rows on disk now."""
         return json.loads(self.path.read_text()) if self.path.exists() else []
 
+    def matching(self, **keys: Any) -> list[dict[str, Any]]:
+        """Return the rows with these values."""
+        return [row for row in self.rows if _matches(row, keys)]
+
     def has(self, **keys: Any) -> bool:
         """Tell whether a row with these values is there."""
-        return any(_matches(row, keys) for row in self.rows)
+        return bool(self.matching(**keys))
 
     def add(self, row: dict[str, Any], **instead_of: Any) -> None:
         """Append a row, in place of those with the given values if any, and write the file anew, atomically."""
@@ -132,6 +137,7 @@ def run_one(
         "success": {h: found["success"] for h, found in judged.items()},
         "steps_at_goal": {h: round(found["steps_at_goal"], 4) for h, found in judged.items()},
         "episodes": episodes,
+        "settings": settings_of(config),
         "date": time.strftime("%Y-%m-%d"),
         **known,
     }
@@ -198,13 +204,14 @@ def fill(
     run: Callable[[dict[str, Any], TrainConfig], dict[str, Any]],
     report: Callable[[], None],
 ) -> None:
-    """Run each wanted row that the book lacks, or has from other weights of the encoder or another alpha; then report.
+    """Run each wanted row that the book lacks, or has from other settings or weights of the encoder; then report.
 
     wanted: what names a row in the book, and its run's settings with the run folder. run: returns the row for the two.
     """
     for named, config in wanted:
         assert config.out is not None
-        if book.has(**named, **identity(config.reward, config.encoder, config.task.alpha)):
+        known = {**named, **identity(config.reward, config.encoder, config.task.alpha)}
+        if any(agree(row.get("settings", {}), settings_of(config)) for row in book.matching(**known)):
             continue
         print(config.out.name, flush=True)
         row = run(named, config)
@@ -215,7 +222,7 @@ def fill(
 def main(task_name: str, horizons: Sequence[int], claim: str, arguments: Sequence[str] | None = None) -> None:
     """Run the conditions and seeds of one task that are not in the book yet, and write its table; None reads sys.argv.
 
-    A row that other weights of the encoder, or another alpha, gave is measured again and replaced.
+    A row that other settings, or other weights of the encoder, gave is measured again and replaced.
     """
     parser = argparse.ArgumentParser(description=claim)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])

@@ -19,6 +19,7 @@ from stable_baselines3 import SAC
 from stable_baselines3.common.callbacks import BaseCallback
 
 from experiments.common import provenance
+from experiments.settings import settings_of
 from experiments.weights import fingerprint
 from vlmrl.checkpoints import replace_file
 from vlmrl.configs import to_plain
@@ -162,5 +163,5 @@ def run_one(config: TrainConfig, episodes: int) -> dict[str, Any]:
         "task": task.name, "encoder": config.encoder, "weights": weights, "goal": list(task.goal), "baseline": list(task.baseline),
         "alpha": task.alpha, "seed": config.seed, "env_steps": model.num_timesteps, "frames_scored": model.num_timesteps,
         "wall_seconds": seconds_of(folder), "success": {str(task.horizon): judge(config, model, episodes)},
-        "episodes": episodes, "agent": "SAC", "date": time.strftime("%Y-%m-%d"), **known,
+        "episodes": episodes, "settings": settings_of(config), "agent": {"name": "SAC", **SETTINGS}, "date": time.strftime("%Y-%m-%d"), **known,
     }  # fmt: skip

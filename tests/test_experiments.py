@@ -59,6 +59,28 @@ def test_an_experiment_fills_its_book_once(small: Path, monkeypatch: pytest.Monk
     assert "constant" in capsys.readouterr().out
 
 
+def test_a_row_of_other_settings_is_measured_again(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = small / "cartpole.json"
+    arguments = ["--seeds", "0", "--conditions", "constant", "--episodes", "3", "--runs", str(small / "runs"),
+                 "--results", str(results)]  # fmt: skip
+
+    def rows() -> list[dict]:
+        run(monkeypatch, lambda: common.main("cartpole", (4,), "A claim."), *arguments)
+        return json.loads(results.read_text())
+
+    (first,) = rows()
+    assert first["settings"]["agent"]["learning_rate"] == PPOConfig().learning_rate
+    known = common.preset
+    monkeypatch.setattr(common, "preset", lambda name: replace(known(name), num_envs=4))
+    (second,) = rows()
+    assert second["settings"]["num_envs"] == 4
+    results.write_text(
+        json.dumps([{k: v for k, v in second.items() if k != "settings"}])
+    )  # as books once were
+    monkeypatch.setattr(common, "run_one", lambda *a: pytest.fail("ran again what is in the book"))
+    assert "settings" not in rows()[0]
+
+
 def test_pretrained_check_trains_with_a_model_of_ones_own(
     small: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
