@@ -25,8 +25,9 @@ def test_the_published_sentences():
     assert kneeling.kwargs == {"pose": "kneeling"}
     assert kneeling.horizon == 100
     assert len(POSES) == 8
-    assert len(TASKS) == 21 + sum(len(poses) for *_, poses in BODIES.values()) == 45
+    assert len(TASKS) == 24 + sum(len(poses) for *_, poses in BODIES.values()) == 48
     assert get_task("straighten_rope").goal == ("the blue rope is straightened",)
+    assert get_task("drawer_open").goal == ("the drawer is opened",)
     for pose in (*POSES, *COMPOSITIONS):
         task = get_task(f"humanoid_{pose}")
         assert task.baseline == ("a humanoid robot",)

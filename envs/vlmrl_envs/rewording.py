@@ -148,6 +148,11 @@ class Reworded:
         """The grammar's own."""
         return self.grammar.silent
 
+    @property
+    def columns(self) -> dict[str, int]:
+        """The grammar's own: what is left out is told by them."""
+        return self.grammar.columns
+
     @cached_property
     def _listed(self) -> frozenset[str]:
         """What facts say by themselves: a rule that makes it could give one fact's words another's truth."""
