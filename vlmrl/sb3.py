@@ -19,8 +19,8 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvIndices,
 from vlmrl.errors import usage_error
 from vlmrl.horizon import FixedHorizon
 from vlmrl.runtime import without_display
-from vlmrl.vector import VLMVectorReward, autoreset_mode
-from vlmrl.wrappers import add_success, check_frame, check_reads, check_render_mode, score, warn_early_end
+from vlmrl.vector import VLMVectorReward, autoreset_mode, stack_frames
+from vlmrl.wrappers import add_success, check_reads, check_render_mode, score, warn_early_end
 
 if TYPE_CHECKING:
     from vlmrl.rewards.protocol import RewardModel
@@ -128,16 +128,7 @@ def draw(envs: Sequence[gymnasium.Env]) -> np.ndarray:
     together = getattr(inner[0], "render_together", None)
     if together is not None and len({type(env) for env in inner}) == 1 and not any(map(_draws, envs)):
         return np.asarray(together(inner))
-    frames: np.ndarray | None = None
-    for i, env in enumerate(envs):
-        frame = check_frame(env.render())
-        if frames is None:
-            frames = np.empty((len(envs), *frame.shape), np.uint8)
-        elif frame.shape != frames.shape[1:]:
-            sizes = f"{frames.shape[1:]} and {frame.shape}"
-            raise usage_error("frames", sizes, "one size", "make all envs with the same render size")
-        frames[i] = frame
-    return np.asarray(frames)
+    return stack_frames([env.render() for env in envs])
 
 
 def _draws(env: gymnasium.Env) -> bool:
