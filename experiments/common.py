@@ -108,7 +108,7 @@ def run_one(
     assert config.out is not None
     shutil.rmtree(config.out, ignore_errors=True)
     printer = ProgressPrinter(every_s=10)
-    known = {"weights": fingerprint(config.encoder) if config.reward in SEES else None, **provenance()}
+    known = known_before(config)
     started = time.perf_counter()
     run = train(config, printer)
     seconds = time.perf_counter() - started
@@ -123,23 +123,31 @@ def run_one(
             run, video, horizon=max(horizons), caption=f"{config.reward}, seed {config.seed}", overwrite=True
         )
     return {
-        "task": config.task.name,
+        **known,
         "condition": config.reward,
-        "encoder": encoder_of(config),
         "learned": any(row["ppo/learning"] for row in rows),
-        "goal": list(config.task.goal),
-        "baseline": list(config.task.baseline),
-        "alpha": config.task.alpha,
-        "seed": config.seed,
         "env_steps": rows[-1]["global_step"],
         "frames_scored": rows[-1]["frames_scored"],
         "wall_seconds": round(seconds, 1),
         "success": {h: found["success"] for h, found in judged.items()},
         "steps_at_goal": {h: round(found["steps_at_goal"], 4) for h, found in judged.items()},
         "episodes": episodes,
+    }
+
+
+def known_before(config: TrainConfig) -> dict[str, Any]:
+    """Return what a run's row says that is known before it is run: ask before, for weights and code may change meanwhile."""
+    return {
+        "task": config.task.name,
+        "encoder": encoder_of(config),
+        "weights": fingerprint(config.encoder) if config.reward in SEES else None,
+        "goal": list(config.task.goal),
+        "baseline": list(config.task.baseline),
+        "alpha": config.task.alpha,
+        "seed": config.seed,
         "settings": settings_of(config),
         "date": time.strftime("%Y-%m-%d"),
-        **known,
+        **provenance(),
     }
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 from experiments import aggregate, common
@@ -71,27 +72,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = common.parsed(parser, arguments)
     book = common.Book(args.results)
     try:
-        wanted = (
-            []
-            if args.report
-            else [(c, t, s) for c in args.conditions for t in args.tasks for s in args.seeds or seeds_of(t)]
-        )
-        # All at once: what cannot be is refused before anything is run.
-        configs = {(c, t): configured(preset(t), c) for c, t in dict.fromkeys((c, t) for c, t, _ in wanted)}
+        wanted = []  # All at once: what cannot be is refused before anything is run.
+        for condition, task in [] if args.report else product(args.conditions, args.tasks):
+            config = configured(preset(task), condition)
+            for seed in args.seeds or seeds_of(task):
+                out = args.runs / f"{task}-{condition}-{seed}"
+                named = {"task": task, "condition": condition, "seed": seed}
+                wanted.append((named, common.placed(config, seed, out, args.total_steps)))
         common.fill(
             book,
-            [
-                (
-                    {"task": task, "condition": condition, "seed": seed},
-                    common.placed(
-                        configs[condition, task],
-                        seed,
-                        args.runs / f"{task}-{condition}-{seed}",
-                        args.total_steps,
-                    ),
-                )
-                for condition, task, seed in wanted
-            ],
+            wanted,
             lambda named, config: run_row(config, named["condition"], args.episodes),
             lambda: report(args.results, args.runs, videos=False),
         )

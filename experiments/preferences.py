@@ -16,6 +16,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -163,23 +164,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = common.parsed(parser, arguments)
     book = common.Book(args.results)
     # The oracle goes first whether it is asked for or not: each row holds what it reached.
-    labellers = list(dict.fromkeys(["oracle", *args.labellers]))
-    wanted = [] if args.report else [(t, s, who) for t in args.tasks for s in args.seeds for who in labellers]
+    wanted = []
+    for task, seed in [] if args.report else product(args.tasks, args.seeds):
+        for who in dict.fromkeys(["oracle", *args.labellers]):
+            out = args.runs / f"preferences-{task}-{who}-{seed}"
+            config = common.placed(configured(task, who, seed), seed, out, args.total_steps)
+            wanted.append(({"task": task, "labeller": who, "seed": seed}, config))
     try:
         common.fill(
             book,
-            [
-                (
-                    {"task": task, "labeller": labeller, "seed": seed},
-                    common.placed(
-                        configured(task, labeller, seed),
-                        seed,
-                        args.runs / f"preferences-{task}-{labeller}-{seed}",
-                        args.total_steps,
-                    ),
-                )
-                for task, seed, labeller in wanted
-            ],
+            wanted,
             lambda named, config: run_row(config, named["labeller"], args.episodes, book),
             lambda: report(args.results),
         )

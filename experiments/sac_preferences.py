@@ -18,9 +18,7 @@ import numpy as np
 from stable_baselines3 import SAC
 from stable_baselines3.common.callbacks import BaseCallback
 
-from experiments.common import provenance
-from experiments.settings import settings_of
-from experiments.weights import fingerprint
+from experiments.common import known_before
 from vlmrl.checkpoints import replace_file
 from vlmrl.configs import to_plain
 from vlmrl.encoders import load_encoder
@@ -150,18 +148,16 @@ def run_one(config: TrainConfig, episodes: int) -> dict[str, Any]:
     """Train to the end and judge the last policy; return the row, as `experiments.common.run_one` does."""
     limit_threads()
     without_display()
-    weights = fingerprint(config.encoder)
-    folder, known = open_folder(config, weights), provenance()
+    known = known_before(config)
+    folder = open_folder(config, known["weights"])
     model, frames = make_sac(config, folder)
     diary = Diary(frames, folder)
     learn(
         model, frames, config.total_steps, explore=EXPLORE, checkpoint_every=CHECKPOINT_EVERY, callback=diary
     )
     model.get_env().close()  # type: ignore[union-attr]
-    task = config.task
     return {
-        "task": task.name, "encoder": config.encoder, "weights": weights, "goal": list(task.goal), "baseline": list(task.baseline),
-        "alpha": task.alpha, "seed": config.seed, "env_steps": model.num_timesteps, "frames_scored": model.num_timesteps,
-        "wall_seconds": seconds_of(folder), "success": {str(task.horizon): judge(config, model, episodes)},
-        "episodes": episodes, "settings": settings_of(config), "agent": {"name": "SAC", **SETTINGS}, "date": time.strftime("%Y-%m-%d"), **known,
+        **known, "agent": {"name": "SAC", **SETTINGS}, "env_steps": model.num_timesteps,
+        "frames_scored": model.num_timesteps, "wall_seconds": seconds_of(folder),
+        "success": {str(config.task.horizon): judge(config, model, episodes)}, "episodes": episodes,
     }  # fmt: skip

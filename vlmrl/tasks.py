@@ -205,61 +205,34 @@ def _body(body: str, pose: str) -> Task:
     )
 
 
+def _scene(name: str, world: str, goal: str, baseline: str, horizon: int, description: str) -> Task:
+    return Task(
+        name=name,
+        env_id=f"vlmrl/{world}-v0",
+        goal=(goal,),
+        baseline=(baseline,),
+        alpha=CLASSIC_ALPHA,
+        render_size=(64, 64),
+        horizon=horizon,
+        description=description,
+    )
+
+
 _CLASSIC = (
-    Task(
-        name="cartpole",
-        env_id="vlmrl/CartPole-v0",
-        goal=("pole vertically upright on top of the cart",),
-        baseline=("pole and cart",),
-        alpha=CLASSIC_ALPHA,
-        render_size=(64, 64),
-        horizon=200,
-        description="Balance a pole on a cart by pushing the cart.",
-    ),
-    Task(
-        name="mountain_car",
-        env_id="vlmrl/MountainCar-v0",
-        goal=("a car at the peak of the mountain, next to the yellow flag",),
-        baseline=("a car in the mountain",),
-        alpha=CLASSIC_ALPHA,
-        render_size=(64, 64),
-        horizon=200,
-        description="Swing a weak car up a mountain and stay at the flag.",
-    ),
-)
+    _scene("cartpole", "CartPole", "pole vertically upright on top of the cart", "pole and cart", 200,
+           "Balance a pole on a cart by pushing the cart."),
+    _scene("mountain_car", "MountainCar", "a car at the peak of the mountain, next to the yellow flag",
+           "a car in the mountain", 200, "Swing a weak car up a mountain and stay at the flag."),
+)  # fmt: skip
 
 _SOFT = (
-    Task(
-        name="straighten_rope",
-        env_id="vlmrl/StraightenRope-v0",
-        goal=("the blue rope is straightened",),
-        baseline=("the blue rope",),
-        alpha=CLASSIC_ALPHA,
-        render_size=(64, 64),
-        horizon=75,
-        description="Pull a rope straight by its ends (re-creation of SoftGym's RopeFlatten).",
-    ),
-    Task(
-        name="fold_cloth",
-        env_id="vlmrl/FoldCloth-v0",
-        goal=("the cloth is folded diagonally from top left corner to bottom right corner",),
-        baseline=("the cloth",),
-        alpha=CLASSIC_ALPHA,
-        render_size=(64, 64),
-        horizon=75,
-        description="Fold a cloth along its diagonal by one corner (re-creation of SoftGym's ClothFoldDiagonal).",
-    ),
-    Task(
-        name="pass_water",
-        env_id="vlmrl/PassWater-v0",
-        goal=("the container, which holds water, is as close to the red circle as possible without causing too many "
-              "water droplets to spill",),
-        baseline=("the container",),
-        alpha=CLASSIC_ALPHA,
-        render_size=(64, 64),
-        horizon=75,
-        description="Slide a full container to a red circle without spilling (re-creation of SoftGym's PassWater).",
-    ),
+    _scene("straighten_rope", "StraightenRope", "the blue rope is straightened", "the blue rope", 75,
+           "Pull a rope straight by its ends (re-creation of SoftGym's RopeFlatten)."),
+    _scene("fold_cloth", "FoldCloth", "the cloth is folded diagonally from top left corner to bottom right corner",
+           "the cloth", 75, "Fold a cloth along its diagonal by one corner (re-creation of SoftGym's ClothFoldDiagonal)."),
+    _scene("pass_water", "PassWater", "the container, which holds water, is as close to the red circle as possible without "
+           "causing too many water droplets to spill", "the container", 75,
+           "Slide a full container to a red circle without spilling (re-creation of SoftGym's PassWater)."),
 )  # fmt: skip
 """RL-VLM-F's goals in our own re-creations of its SoftGym tasks. Source: the sentences it gives CLIP, in lower case and
 without the full stop; the baselines are ours."""
@@ -267,37 +240,13 @@ RECREATIONS = tuple(task.name for task in _SOFT)
 """Tasks of our re-creations of what RL-VLM-F ran in SoftGym."""
 
 _METAWORLD = (
-    Task(
-        name="drawer_open",
-        env_id="vlmrl/MetaWorldDrawerOpen-v0",
-        goal=("the drawer is opened",),
-        baseline=("the drawer",),
-        alpha=CLASSIC_ALPHA,
-        render_size=(64, 64),
-        horizon=250,
-        description="Open a drawer with a robot arm (Meta-World's own).",
-    ),
-    Task(
-        name="soccer",
-        env_id="vlmrl/MetaWorldSoccer-v0",
-        goal=("the soccer ball is in the goal",),
-        baseline=("a soccer ball and a goal",),
-        alpha=CLASSIC_ALPHA,
-        render_size=(64, 64),
-        horizon=250,
-        description="Push a ball into a goal with a robot arm (Meta-World's own).",
-    ),
-    Task(
-        name="sweep_into",
-        env_id="vlmrl/MetaWorldSweepInto-v0",
-        goal=("the green cube is in the hole",),
-        baseline=("a green cube and a hole",),
-        alpha=CLASSIC_ALPHA,
-        render_size=(64, 64),
-        horizon=250,
-        description="Sweep a cube into a hole with a robot arm (Meta-World's own).",
-    ),
-)
+    _scene("drawer_open", "MetaWorldDrawerOpen", "the drawer is opened", "the drawer", 250,
+           "Open a drawer with a robot arm (Meta-World's own)."),
+    _scene("soccer", "MetaWorldSoccer", "the soccer ball is in the goal", "a soccer ball and a goal", 250,
+           "Push a ball into a goal with a robot arm (Meta-World's own)."),
+    _scene("sweep_into", "MetaWorldSweepInto", "the green cube is in the hole", "a green cube and a hole", 250,
+           "Sweep a cube into a hole with a robot arm (Meta-World's own)."),
+)  # fmt: skip
 """RL-VLM-F's goals in Meta-World; need its package, and are plain environments. Sentences as of `_SOFT`."""
 METAWORLD = tuple(task.name for task in _METAWORLD)
 """Tasks of Meta-World."""
