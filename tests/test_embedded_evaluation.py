@@ -264,6 +264,24 @@ def test_poses_left_out_are_asked_for_in_other_words(monkeypatch: pytest.MonkeyP
          "frames_per_s": None}) if r["met"] is not None}  # fmt: skip
 
 
+def test_the_target_of_poses_left_out_is_another_trainings(tmp_path: Path) -> None:
+    none = {k: [] for k in ("goals", "compositions", "paraphrases", "left_out", "bodies", "controls")}
+    judged = tables.judge(none | {"mebibytes": 1.0, "frames_per_s": None})
+    assert tables.with_poses_left_out(judged, tmp_path / "none.json") == judged
+    row = {
+        "target": tables.LEFT_OUT.name,
+        "limit": 0.85,
+        "at": "least",
+        "unit": "",
+        "value": 0.9,
+        "interval": [0.8, 0.95],
+        "met": True,
+    }
+    (tmp_path / "poses.json").write_text(json.dumps({"targets": [row]}))
+    found = tables.with_poses_left_out(judged, tmp_path / "poses.json")
+    assert [r for r in found if r not in judged] == [{**row, "of": "another training: poses.md"}]
+
+
 def test_a_body_left_out_is_asked_for_in_words_of_the_others() -> None:
     rules = Walker2d()
     states = rules.sample_states(np.random.default_rng(0), 200)

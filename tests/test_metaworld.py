@@ -108,6 +108,23 @@ def test_a_later_episode_is_drawn_as_a_fresh_env_draws_it(name: str) -> None:
     assert np.abs(frames[0] - frames[1]).max() <= 2
 
 
+@needs_package
+def test_envs_are_drawn_together_as_each_draws_itself() -> None:
+    envs = [gymnasium.make("vlmrl/MetaWorldSoccer-v0", render_mode="rgb_array") for _ in range(3)]
+    for seed, env in enumerate(envs):
+        env.reset(seed=seed)
+        env.step(env.action_space.sample())
+    together = metaworld.MetaWorld.render_together([env.unwrapped for env in envs])
+    assert together.shape == (3, 64, 64, 3) and (together[0] != together[1]).any()
+    for frame, env in zip(together, envs, strict=True):
+        assert np.abs(frame.astype(int) - env.render()).max() <= 2
+    other = gymnasium.make("vlmrl/MetaWorldSoccer-v0", render_mode="rgb_array", show_robot=True)
+    with pytest.raises(WorldError, match=r"envs: got .*; expected one task and look"):
+        metaworld.MetaWorld.render_together([envs[0].unwrapped, other.unwrapped])
+    for env in (*envs, other):
+        env.close()
+
+
 @pytest.mark.parametrize("world", scenes.GRAMMARS)
 def test_scenes_and_what_is_said_of_them(world: str) -> None:
     found = scenes.sample(world, np.random.default_rng(3), 400)

@@ -85,6 +85,40 @@ def test_frames_are_taken_before_the_reset(make):
         assert reward_model.batch_sizes == [2] * number  # one batch a vector step
 
 
+class Together(CounterEnv):
+    """Envs that are drawn by one call, which says so by a blue of its own."""
+
+    calls = 0
+
+    @staticmethod
+    def render_together(envs):
+        Together.calls += 1
+        return np.stack([env.render() for env in envs])
+
+
+def test_envs_that_can_are_drawn_by_one_call_before_the_reset():
+    Together.calls = 0
+    envs = VLMVecEnv([partial(Together, tag=i, length=2) for i in range(2)], FrameIdReward())
+    envs.reset()
+    rewards = [envs.step(np.zeros(2, int))[1].tolist() for _ in range(3)]
+    assert rewards == [[1, 10_001], [2, 10_002], [101, 10_101]] and Together.calls == 3
+
+
+class Darker(gymnasium.Wrapper):
+    """A wrapper that draws in its env's place."""
+
+    def render(self):
+        return self.env.render() // 2
+
+
+def test_a_wrapper_that_draws_is_asked_for_its_frame():
+    Together.calls = 0
+    envs = VLMVecEnv([lambda: Darker(Together(length=2))] * 2, RedReward())
+    envs.reset()
+    envs.step(np.zeros(2, int))
+    assert Together.calls == 0
+
+
 @pytest.mark.parametrize("reward_model", [FrameIdReward(), StateIdReward()])
 @pytest.mark.parametrize("mode", [AutoresetMode.SAME_STEP, AutoresetMode.DISABLED])
 def test_world(mode, reward_model):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker
 from stable_baselines3.common.env_util import is_wrapped
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
@@ -25,13 +26,18 @@ if TYPE_CHECKING:
     from vlmrl.rewards.protocol import RewardModel
 
 
+CHECKS = (OrderEnforcing, PassiveEnvChecker)
+"""Wrappers whose `render` draws what the env within draws."""
+
+
 class VLMVecEnv(DummyVecEnv):
     """Hold N envs in this process for stable-baselines3 and reward them by a reward model.
 
         env_fns = [lambda: gymnasium.make("CartPole-v1", render_mode="rgb_array")] * 8
         model = PPO("MlpPolicy", VLMVecEnv(env_fns, reward_model, fixed_horizon=500))
 
-    The frame of a step is taken before the reset that an episode's end brings; all N are scored by one call.
+    The frame of a step is taken before the reset that an episode's end brings; all N are scored by one call, and drawn by
+    one where the envs can be (`render_together`, as Meta-World's here) and no wrapper draws in their place.
     infos carry "env_reward" on each step; where an episode ends "episode" (`Monitor`'s r, l, t; r is the sum
     of the model's rewards), "env_return", "is_success" (if the env gives it, or `success` of its last step),
     "terminal_observation" and "TimeLimit.truncated".
@@ -77,30 +83,24 @@ class VLMVecEnv(DummyVecEnv):
 
     def step_wait(self) -> VecEnvStepReturn:
         """Step every env, take its frame, reset it if its episode ended; then score all frames at once."""
-        frames: np.ndarray | None = None
         env_rewards = np.zeros(self.num_envs)
         infos: list[dict[str, Any]] = []
+        observations: list[Any] = []
         for i, env in enumerate(self.envs):
             obs, env_rewards[i], terminated, truncated, info = env.step(self.actions[i])
-            frame = check_frame(env.render())
-            if frames is None:
-                frames = np.empty((self.num_envs, *frame.shape), np.uint8)
-            elif frame.shape != frames.shape[1:]:
-                sizes = f"{frames.shape[1:]} and {frame.shape}"
-                raise usage_error("frames", sizes, "one size", "make all envs with the same render size")
-            frames[i] = frame
+            observations.append(obs)
             infos.append({**info, "TimeLimit.truncated": bool(truncated and not terminated)})
             self.buf_dones[i] = terminated or truncated
-            if self.buf_dones[i]:
-                infos[i]["terminal_observation"] = deepcopy(obs)
-                obs, self.reset_infos[i] = env.reset()
             if terminated and not self._warned:
                 self._warned = True
                 warn_early_end(env)
+        frames = draw(self.envs)
+        for i, obs in enumerate(observations):
+            if self.buf_dones[i]:
+                infos[i]["terminal_observation"] = deepcopy(obs)
+                obs, self.reset_infos[i] = self.envs[i].reset()
             self._save_obs(i, obs)
-        rewards = score(
-            self.reward_model, np.asarray(frames), np.arange(self.num_envs), self._episodes.lengths + 1
-        )
+        rewards = score(self.reward_model, frames, np.arange(self.num_envs), self._episodes.lengths + 1)
         self._episodes.record(rewards, env_rewards, self.buf_dones, infos)
         return self._obs_from_buf(), rewards.astype(np.float32), self.buf_dones.copy(), infos
 
@@ -117,6 +117,36 @@ class VLMVecEnv(DummyVecEnv):
             wrapper_class is Monitor or is_wrapped(env, wrapper_class)
             for env in self._get_target_envs(indices)
         ]
+
+
+def draw(envs: Sequence[gymnasium.Env]) -> np.ndarray:
+    """Return the frames (N, H, W, 3) uint8 of N envs as they are now, drawn in one pass where they can be.
+
+    Raises: UsageError for what is no frame, and for frames of several sizes.
+    """
+    inner: list[Any] = [env.unwrapped for env in envs]
+    together = getattr(inner[0], "render_together", None)
+    if together is not None and len({type(env) for env in inner}) == 1 and not any(map(_draws, envs)):
+        return np.asarray(together(inner))
+    frames: np.ndarray | None = None
+    for i, env in enumerate(envs):
+        frame = check_frame(env.render())
+        if frames is None:
+            frames = np.empty((len(envs), *frame.shape), np.uint8)
+        elif frame.shape != frames.shape[1:]:
+            sizes = f"{frames.shape[1:]} and {frame.shape}"
+            raise usage_error("frames", sizes, "one size", "make all envs with the same render size")
+        frames[i] = frame
+    return np.asarray(frames)
+
+
+def _draws(env: gymnasium.Env) -> bool:
+    """Tell whether a wrapper around an env has a `render` of its own, Gymnasium's two checks aside."""
+    while isinstance(env, gymnasium.Wrapper):
+        if type(env).render is not gymnasium.Wrapper.render and not isinstance(env, CHECKS):
+            return True
+        env = env.env
+    return False
 
 
 class GymnasiumVecEnv(VecEnv):

@@ -11,6 +11,8 @@ is a plain Gymnasium env, not a World: its episodes move bodies of the model its
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
@@ -22,6 +24,8 @@ from vlmrl_envs.errors import world_error
 TASKS = ("drawer-open", "soccer", "sweep-into")
 EYE, AIM, LENS = np.array([0.32, 0.08, 0.62]), np.array([0.0, 0.79, 0.04]), 38.0
 """Our own camera, "task": where it is and what it looks at, metres, and its lens, degrees. It looks over the robot's place."""
+PLACES = ("body_pos", "body_quat")
+"""What of the model an episode's beginning moves."""
 WELD = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 5.0])
 """What Meta-World writes into the weld between hand and mocap: anchor, relative pose, torque scale."""
 ROBOT, CUBE = "base", (0.1, 0.75, 0.15, 1.0)
@@ -90,12 +94,13 @@ class MetaWorld(gymnasium.Env):
         self._camera = camera or "task"
         if self._camera not in ("task", *names):
             raise world_error("camera", camera, f"one of {['task', *names]}", "pick one of these")
-        self._show_robot, self._size, self._device = show_robot, render_size, render_device
+        height, width = render_size
+        self._look = (task, self._camera, show_robot, (height, width), render_device)
         self.task = task
         space = self.inner.sawyer_observation_space  # `observation_space` is still that of the hidden goal
         self.observation_space = spaces.Box(space.low, space.high, space.shape, np.float64)
         self.action_space = spaces.Box(-1.0, 1.0, (4,), np.float32)
-        self._renderer: Any = None
+        self._renderers: dict[int, Any] = {}
         self._return = 0.0
 
     def reset(
@@ -121,23 +126,38 @@ class MetaWorld(gymnasium.Env):
 
     def render(self) -> np.ndarray | None:
         """Draw the current state: a frame (H, W, 3) uint8, or None without a render mode."""
-        if self.render_mode is None:
-            return None
+        return None if self.render_mode is None else self.render_together([self])[0]
+
+    @staticmethod
+    def render_together(envs: Sequence[MetaWorld]) -> np.ndarray:
+        """Draw the current states of envs of one task and look in one pass: frames (N, H, W, 3) uint8.
+
+        Raises: `WorldError` for envs that differ in task, camera, size, robot or device.
+        """
+        first = envs[0]
+        if any(env._look != first._look for env in envs):
+            looks = sorted({str(env._look) for env in envs})
+            raise world_error("envs", looks, "one task and look", "draw them one by one")
+        own = {name: np.stack([getattr(env.inner.model, name) for env in envs]) for name in PLACES}
+        return first._drawer(len(envs)).render(np.stack([env.inner.data.qpos for env in envs]), own)
+
+    def _drawer(self, count: int) -> Any:
         from vlmrl_envs.rendering.warp import WarpRenderer
 
-        model, data = self.inner.model, self.inner.data
-        if self._renderer is None:
-            fields = ("body_pos", "body_quat")
-            drawn, camera = drawn_of(self.inner, self.task, self._camera, self._show_robot)
-            self._renderer = WarpRenderer(drawn, camera, self._size, self._device, 1, fields, batch=1)
-        own = {"body_pos": model.body_pos[None], "body_quat": model.body_quat[None]}
-        return self._renderer.render(data.qpos[None].copy(), own)[0]
+        if count not in self._renderers:
+            task, name, show_robot, size, device = self._look
+            drawn, camera = drawn_of(self.inner, task, name, show_robot)
+            threads = min(count, len(os.sched_getaffinity(0)))
+            self._renderers[count] = WarpRenderer(
+                drawn, camera, size, device, threads, PLACES, batch=-(-count // threads)
+            )
+        return self._renderers[count]
 
     def close(self) -> None:
-        """Free the renderer."""
-        if self._renderer is not None:
-            self._renderer.close()
-            self._renderer = None
+        """Free the renderers."""
+        for renderer in self._renderers.values():
+            renderer.close()
+        self._renderers = {}
 
     def _seen(self, observation: np.ndarray) -> np.ndarray:
         space: Any = self.observation_space

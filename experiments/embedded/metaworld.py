@@ -14,7 +14,6 @@ from vlmrl_envs import metaworld, metaworld_scenes
 from vlmrl_envs.rendering.warp import WarpRenderer
 
 WORLDS = tuple(metaworld_scenes.GRAMMARS)
-PLACES = ("body_pos", "body_quat")
 LOOKS = ("cam_pos", "cam_quat", "cam_fovy", "light_dir", "light_diffuse", "geom_rgba")
 """What differs from frame to frame in other looks; the headlight cannot, materials do not: the words name their colours."""
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from experiments.embedded.evaluation import metrics
@@ -67,6 +69,15 @@ def judge(found: dict[str, Any]) -> list[dict[str, Any]]:
     for row in rows[:2]:
         row |= {"of": count} | ({"met": None} if count else {})
     return rows
+
+
+def with_poses_left_out(judged: Sequence[dict[str, Any]], report: Path) -> list[dict[str, Any]]:
+    """Return the targets' rows, that of poses left out as another training's report has it, where there is one."""
+    if not report.is_file():
+        return list(judged)
+    (found,) = (r for r in json.loads(report.read_text())["targets"] if r["target"] == LEFT_OUT.name)
+    found["of"] = f"another training: {report.with_suffix('.md').name}"
+    return [found if row["target"] == LEFT_OUT.name and row["value"] is None else row for row in judged]
 
 
 def _average(estimates: Iterable[Estimate | None]) -> Estimate | None:
