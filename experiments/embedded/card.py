@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections import defaultdict
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,25 +32,17 @@ KINDS = {
 """Source, by the end of its name -> what drew it."""
 
 
-def recipe(model: Path, before: Sequence[Path] = ()) -> dict[str, Any]:
-    """Return what weights were made of, from the adapt.json beside them and beside those of the trainings before, in order."""
+def recipe(model: Path) -> dict[str, Any]:
+    """Return what weights were made of, from the adapt.json beside them."""
     made = json.loads((model / "adapt.json").read_text())
     sources = {row["source"]: [row["frames"], row["held_out"]] for row in made["data"]}
     shares = {row["family"]: round(row["share"], 4) for row in made["data"]}
     return {
         "commit": made["git"]["sha"], "steps": made["step"], "seconds": round(made["seconds"]),
         "config": {name: made["config"][name] for name in SETTINGS}, "shares": shares, "frames": sources,
-        "reworded": splits.share_reworded(model), "before": [_short(one) for one in before],
+        "reworded": splits.share_reworded(model),
         "validation": {k: round(v, 4) for k, v in made["validation"].items() if k in ("loss", "auc", "top1")},
         "hardware": provenance(_gpu(made))["hardware"], "versions": {k: made["versions"][k] for k in ("python", "torch")},
-    }  # fmt: skip
-
-
-def _short(model: Path) -> dict[str, Any]:
-    made = json.loads((model / "adapt.json").read_text())
-    return {
-        "commit": made["git"]["sha"], "steps": made["step"], "seconds": round(made["seconds"]), "lr": made["config"]["lr"],
-        "worlds": len({row["family"] for row in made["data"]}), "reworded": splits.share_reworded(model),
     }  # fmt: skip
 
 
@@ -99,10 +90,6 @@ def made_of(found: dict[str, Any]) -> str:
     ]  # fmt: skip
     if reworded := found["reworded"]:
         rows.insert(3, ("said otherwise by rule", f"{reworded:.0%} of the sentences that a rule fits"))
-    for part, one in enumerate(found["before"]):
-        value = (f"{one['steps']:,} steps in {one['seconds'] / 60:.0f} minutes, rate {one['lr']:g}, {one['worlds']} worlds, "
-                 f"{one['reworded']:.0%} reworded, at commit `{one['commit'][:7]}`")  # fmt: skip
-        rows.insert(-3, ("after that" if part else "from scratch", value))
     lines = ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)]
     return "\n".join(lines) + "\n\n" + frames_table(found["frames"])
 
@@ -130,17 +117,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--record", type=Path, metavar="MODEL", help="write recipe.json into this folder")
-    parser.add_argument(
-        "--before",
-        type=Path,
-        nargs="+",
-        default=[],
-        metavar="MODEL",
-        help="with --record: what it went on from",
-    )
     args = parser.parse_args()
     if args.record is not None:
-        made = json.dumps(recipe(args.record, args.before), indent=1)
+        made = json.dumps(recipe(args.record), indent=1)
         replace_file(args.record / RECIPE, f"{made}\n".encode())
     else:
         replace_file(CARD, renewed(CARD.read_text()).encode())

@@ -25,10 +25,11 @@ from experiments.embedded.data import WORLDS
 from experiments.embedded.splits import GRAMMARS
 from vlmrl.encoders.sources import EMBEDDED
 
+MODEL = "model"
+"""Folder of the encoder, beside the frames."""
 QUICK_WORLDS = ("cartpole", "mountain_car", "humanoid")
 QUICK_SCALE, QUICK_STEPS = 0.06, 1300
-STEPS, FURTHER_STEPS, FURTHER_RATE = "17000", "12500", "0.001"
-"""Of the training from scratch, and of the one that goes on from it."""
+STEPS = 25_000
 QUICK_TASKS = ("cartpole", "mountain_car", "humanoid_kneeling")
 """Their preflight is what a quick encoder must pass."""
 SHIPPED = ("open_clip_config.json", "open_clip_model.safetensors", "splits.json", "words.json", "recipe.json")
@@ -48,47 +49,24 @@ class Step:
 
 def steps(out: Path, quick: bool, installed: bool = False) -> list[Step]:
     """Return the commands that fill `out` with frames and make the encoder of them; with its evaluation, unless it ships."""
-    trained, model, folder = out / "model", made(out, quick), ("--out", str(out))
+    model, folder = out / MODEL, ("--out", str(out))
     worlds = QUICK_WORLDS if quick else (*WORLDS, *(metaworld.WORLDS if metaworld.is_installed() else ()))
     few = (*(("--scale", str(QUICK_SCALE)) if quick else ()), "--worlds", *worlds)
     without = [world for world in GRAMMARS if world not in worlds]
     left = ("--without", *without) if without else ()
-    length = str(QUICK_STEPS) if quick else STEPS
+    length = str(QUICK_STEPS if quick else STEPS)
     gl = {"MUJOCO_GL": os.environ.get("MUJOCO_GL", "egl")}
     found = [
         Step("frames by the ray tracer", "data", (*folder, *few)),
         Step("frames by GL", "data", (*folder, "--only", "gl", *few), gl, needed=False),
-        Step("training", "train", ("--data", str(out), "--out", str(trained), "--steps", length, *left)),
-    ]
-    before: tuple[str, ...] = ()
-    if not quick:
-        before = ("--before", str(trained))
-        on = (
-            "--init",
-            str(trained),
-            "--seed",
-            "1",
-            "--lr",
-            FURTHER_RATE,
-            "--steps",
-            FURTHER_STEPS,
-            "--out",
-            str(model),
-        )
-        found.append(Step("training on, more slowly", "train", ("--data", str(out), *on, *left)))
-    found += [
-        Step("what it was made of", "card", ("--record", str(model), *before)),
+        Step("training", "train", ("--data", str(out), "--out", str(model), "--steps", length, *left)),
+        Step("what it was made of", "card", ("--record", str(model))),
         Step("the check of words", "words", ("--dir", str(model)), needed=False),
     ]
     if not quick and not installed:
         report = ("--dir", str(model), "--out", str(out / "evaluation.json"))
         found.append(Step("evaluation", "evaluate", report))
     return found
-
-
-def made(out: Path, quick: bool) -> Path:
-    """Return the folder of the encoder that the steps end with."""
-    return out / ("model" if quick else "final")
 
 
 def run(step: Step) -> None:
@@ -151,11 +129,11 @@ def main() -> None:
     for step in steps(out, args.quick, args.install):
         run(step)
     if args.install:
-        install(made(out, args.quick))
+        install(out / MODEL)
         run(Step("evaluation of what ships", "evaluate", ()))
         run(Step("the model card", "card", ()))
         summary.write()  # rows of the weights that were there are marked
-    model = made(out, args.quick)
+    model = out / MODEL
     passed = passes_preflight(model) if args.quick else True
     print(f"== {model} after {time.time() - started:.0f} s")
     sys.exit(0 if passed else 1)
