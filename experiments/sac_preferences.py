@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import numpy as np
 from stable_baselines3 import SAC
 from stable_baselines3.common.callbacks import BaseCallback
@@ -23,13 +22,12 @@ from vlmrl.checkpoints import replace_file
 from vlmrl.configs import to_plain
 from vlmrl.encoders import load_encoder
 from vlmrl.evaluation import run_episodes
-from vlmrl.making import make_envs
+from vlmrl.making import make_env, make_envs
 from vlmrl.preferring import make_learner
 from vlmrl.runs import METRICS, read_metrics
 from vlmrl.runtime import limit_threads, without_display
 from vlmrl.sb3 import VLMVecEnv
 from vlmrl.sb3_preferences import EmbeddingReplayBuffer, FrameRewards, learn
-from vlmrl.tasks import Task
 from vlmrl.train_config import TrainConfig
 
 NUM_ENVS, EXPLORE, ROW_EVERY, CHECKPOINT_EVERY = 8, 10_000, 5_000, 25_000
@@ -41,20 +39,13 @@ SETTINGS: dict[str, Any] = {
 }  # fmt: skip
 
 
-def make_env(task: Task) -> gymnasium.Env:
-    """Make one environment of a task, drawn at the task's size."""
-    size = {} if task.render_size is None else {"render_size": task.render_size}
-    horizon = {} if task.horizon is None else {"horizon": task.horizon}
-    return gymnasium.make(task.env_id, render_mode="rgb_array", disable_env_checker=True, **size, **horizon, **task.kwargs)  # fmt: skip
-
-
 def make_sac(config: TrainConfig, folder: Path) -> tuple[SAC, FrameRewards]:
     """Return the agent of a run's settings, and what rewards it."""
     encoder = load_encoder(config.encoder)
     assert config.labeller is not None
     learner = make_learner(config.labeller, config.preferences, config.task, encoder, folder, config.seed)
     frames = FrameRewards(learner)
-    envs = VLMVecEnv([partial(make_env, config.task)] * NUM_ENVS, frames)
+    envs = VLMVecEnv([partial(make_env, config.task, config.task.horizon)] * NUM_ENVS, frames)
     model = SAC("MlpPolicy", envs, buffer_size=config.total_steps, replay_buffer_class=EmbeddingReplayBuffer,
                 replay_buffer_kwargs={"frames": frames}, seed=config.seed, device="cpu", **SETTINGS)  # fmt: skip
     return model, frames

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 import vlmrl_envs
+from vlmrl.making import make_envs, open_task
+from vlmrl.tasks import METAWORLD, get_task
 from vlmrl_envs import metaworld
 from vlmrl_envs import metaworld_scenes as scenes
 from vlmrl_envs.errors import WorldError
@@ -123,6 +125,20 @@ def test_envs_are_drawn_together_as_each_draws_itself() -> None:
         metaworld.MetaWorld.render_together([envs[0].unwrapped, other.unwrapped])
     for env in (*envs, other):
         env.close()
+
+
+@needs_package
+@pytest.mark.parametrize("name", METAWORLD)
+def test_its_task_is_made_at_the_tasks_size_and_of_any_length(name: str) -> None:
+    envs = make_envs(get_task(name), 2, horizon=3)
+    looked_at = open_task(get_task(name))
+    assert envs.envs[0].render_mode == "rgb_array"
+    envs.reset(seed=0), looked_at.reset(seed=0)
+    assert envs.envs[0].render().shape == looked_at.render().shape == (64, 64, 3)
+    ends = [envs.step(np.zeros((2, 4), np.float32)) for _ in range(3)]
+    assert [end[3].tolist() for end in ends] == [[False, False], [False, False], [True, True]]
+    assert not np.asarray(ends[-1][4]["final_info"]["is_success"]).any()
+    envs.close(), looked_at.close()
 
 
 @pytest.mark.parametrize("world", scenes.GRAMMARS)

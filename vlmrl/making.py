@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from vlmrl.errors import UsageError, usage_error
@@ -24,8 +25,6 @@ def make_envs(
     """
     from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-    from vlmrl.horizon import FixedHorizon
-
     check_env(task.env_id)
     without_display()
     horizon = horizon or task.horizon
@@ -33,11 +32,33 @@ def make_envs(
     if worlds is not None:
         return worlds
 
-    def make() -> Any:
-        env = _make_one(task)
-        return env if horizon is None else FixedHorizon(env, horizon)
+    makers = [partial(make_env, task, horizon) for _ in range(num_envs)]
+    return SyncVectorEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP)
 
-    return SyncVectorEnv([make for _ in range(num_envs)], autoreset_mode=AutoresetMode.SAME_STEP)
+
+def make_env(task: Task, horizon: int | None = None) -> Any:
+    """Make a single env of a task, of `horizon` steps (default: its own), which draws uint8 frames.
+
+    Raises: UsageError if it cannot be made or drawn, or for a camera or size that it does not take.
+    """
+    import gymnasium
+
+    from vlmrl.horizon import FixedHorizon
+
+    looks = {"camera": task.camera, "render_size": task.render_size}
+    options: dict[str, Any] = {name: value for name, value in looks.items() if value is not None}
+    if gymnasium.spec(task.env_id).namespace == "vlmrl":  # Meta-World's
+        if horizon is not None:
+            options["horizon"] = horizon
+        return _make(gymnasium.make, task, options)
+    for name, value in options.items():
+        remedy = "give its own keyword arguments with --env-kwargs"
+        raise usage_error(name, f"{value} for {task.env_id}", "a World of vlmrl_envs", remedy)
+    env = _make(gymnasium.make, task, {})
+    if env.render_mode != "rgb_array":
+        got = f"{task.env_id} with render mode {env.render_mode}"
+        raise usage_error("env", got, "render mode rgb_array", "choose an env that draws frames")
+    return env if horizon is None else FixedHorizon(env, horizon)
 
 
 def open_task(task: Task, num_envs: int = 16, device: str | None = None) -> Any:
@@ -48,7 +69,7 @@ def open_task(task: Task, num_envs: int = 16, device: str | None = None) -> Any:
     check_env(task.env_id)
     without_display()
     worlds = _make_worlds(task, num_envs, task.horizon, "warp", device or "cpu")
-    return _make_one(task) if worlds is None else worlds
+    return make_env(task) if worlds is None else worlds
 
 
 def _make_worlds(task: Task, num_envs: int, horizon: int | None, renderer: str, device: str) -> Any:
@@ -75,20 +96,6 @@ def _make_worlds(task: Task, num_envs: int, horizon: int | None, renderer: str, 
         return envs
     envs.close()
     return None
-
-
-def _make_one(task: Task) -> Any:
-    import gymnasium
-
-    for name, value in {"camera": task.camera, "render_size": task.render_size}.items():
-        if value is not None:
-            remedy = "give its own keyword arguments with --env-kwargs"
-            raise usage_error(name, f"{value} for {task.env_id}", "a World of vlmrl_envs", remedy)
-    env = _make(gymnasium.make, task, {})
-    if env.render_mode != "rgb_array":
-        got = f"{task.env_id} with render mode {env.render_mode}"
-        raise usage_error("env", got, "render mode rgb_array", "choose an env that draws frames")
-    return env
 
 
 def _make(maker: Any, task: Task, more: dict[str, Any]) -> Any:
