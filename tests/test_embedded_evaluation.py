@@ -42,6 +42,34 @@ def test_estimates_add_up_resample_by_resample() -> None:
     assert metrics.extreme([a, b]).value == 0.6 and metrics.extreme([a, b], least=False).value == 0.8
 
 
+def test_sentences_that_could_have_been_others_widen_the_interval() -> None:
+    sharp = [Estimate(v, np.full(200, v)) for v in (0.5, 0.9, 1.0, 1.0)]
+    assert np.ptp(metrics.average(sharp).interval) == 0
+    found = metrics.of_others(sharp)
+    assert found.value == pytest.approx(0.85) and 0.5 <= found.interval[0] < 0.75 and found.interval[1] > 0.95
+    assert metrics.of_others([]) is None
+    assert (
+        np.ptp(metrics.of_others([Estimate(0.5, np.full(9, 0.5)), Estimate(0.5, np.full(5, 0.5))]).interval)
+        == 0
+    )
+
+
+def test_held_out_compositions_that_hardly_occur_are_named() -> None:
+    grammar = splits.GRAMMARS["cartpole"]
+    degrees = np.zeros((50, len(grammar.facts)))
+    degrees[:20] = 1.0
+    degrees[0, np.argwhere(np.triu(grammar.held_pairs))[0]] = 0.5
+    none = np.zeros((0, 64, 64, 3), np.uint8)
+    drawn = Drawn("cartpole", (), {}, np.zeros((50, 1)), 50, degrees, none, grammar)
+    assert words.too_rare(drawn) == []
+    drawn.degrees[4:] = 0.0
+    rows = words.too_rare(drawn)
+    assert len(rows) == int(np.triu(grammar.held_pairs).sum())
+    assert (rows[0]["states"], rows[0]["most"]) == (3, 1.0)
+    page = tables._too_rare(rows)
+    assert " + ".join(rows[0]["facts"]) + " (3, at most 1.00 true)" in page and tables._too_rare([]) == ""
+
+
 def test_targets_are_met_missed_or_not_measured() -> None:
     flat = np.full(3, 0.95)
     rows = [{"world": "cartpole", "task": t, "own": Estimate(v, flat), "drop": Estimate(0.01, flat), "path": None}
@@ -50,12 +78,18 @@ def test_targets_are_met_missed_or_not_measured() -> None:
         {"world": "ant", "task": "c", "own": Estimate(0.1, flat), "drop": Estimate(1.0, flat), "path": None}
     )
     found = {"goals": rows, "compositions": [], "paraphrases": [], "left_out": [], "bodies": [], "mebibytes": 12.0, "frames_per_s": None,
-             "controls": [{"world": "cartpole", "share_above": 0.25}, {"world": "ant", "share_above": 1.0}]}  # fmt: skip
+             "controls": [{"world": w, "control": k, "share_above": v} for w, k, v in
+                          (("cartpole", "blank", 0.25), ("cartpole", "stripes", 0.5), ("ant", "blank", 1.0))]}  # fmt: skip
     judged = {row["target"]: row for row in tables.judge(found)}
     assert judged[tables.GOALS_MEAN.name]["value"] == pytest.approx(0.955)
     assert judged[tables.GOALS_MEAN.name]["met"] is False and judged[tables.GOALS_WORST.name]["met"] is False
     assert judged[tables.DROP.name]["met"] is True and judged[tables.SIZE.name]["met"] is True
     assert judged[tables.CONTROLS.name]["value"] == 0.25 and judged[tables.CONTROLS.name]["met"] is False
+    assert (
+        judged[tables.GOALS_WORST.name]["all_worlds"] == 0.1
+        and judged[tables.CONTROLS.name]["all_worlds"] == 1.0
+    )
+    assert judged[tables.SIZE.name]["all_worlds"] is None
     for target in (tables.PATHS, tables.COMPOSITIONS, tables.SPEED, tables.LEFT_OUT):
         assert judged[target.name]["met"] is None and judged[target.name]["value"] is None
 
@@ -125,6 +159,7 @@ def test_held_out_words_are_examined(cartpole) -> None:
     drawn, encoder = cartpole
     rows = words.compositions(drawn, encoder)
     assert len(rows) == int(np.triu(drawn.grammar.held_pairs).sum())
+    assert words.too_rare(drawn) == []
     said = words.paraphrases(drawn, encoder)
     assert all(held_out.holds(row["sentence"], drawn.grammar.held_wordings) for row in said) and len(said) > 8
     assert words.left_out(drawn, encoder, ["lotus"]) == []
@@ -134,7 +169,7 @@ def test_controls_are_compared_with_the_baselines_own_reward(cartpole) -> None:
     drawn, encoder = cartpole
     task = drawn.tasks[0]
     rows = controls.control_rows(drawn, encoder, task, np.zeros((3, 64, 64, 3), np.uint8))
-    assert [row["control"] for row in rows] == list(controls.KINDS)
+    assert {row["control"] for row in rows} == {*controls.KINDS, *controls.FRESH}
     reward = reward_of(encoder, task)
     blank = controls.nothing(np.random.default_rng(0))["blank"]
     above = reward.compute_reward(blank).numpy() - controls.baseline_level(reward)
@@ -307,7 +342,8 @@ def test_a_body_left_out_is_asked_for_in_words_of_the_others() -> None:
     for text in said:
         assert text.startswith("a robot ") and set(held_out.words_of(text)) <= known
     assert "A body left out" in tables.markdown(
-        {k: [] for k in ("goals", "compositions", "paraphrases", "left_out", "controls")} | {"bodies": rows},
+        {k: [] for k in ("goals", "compositions", "too_rare", "paraphrases", "left_out", "controls")}
+        | {"bodies": rows},
         [],
     )
 

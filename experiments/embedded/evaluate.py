@@ -46,7 +46,7 @@ def measure(
 ) -> tuple[dict, list]:
     """Return all rows, and each goal's row with its world's frames for the pictures."""
     found: dict[str, Any] = {
-        k: [] for k in ("goals", "compositions", "paraphrases", "left_out", "bodies", "controls")
+        k: [] for k in ("goals", "compositions", "too_rare", "paraphrases", "left_out", "bodies", "controls")
     }
     drawn: dict[str, Drawn] = {}
     for world in worlds:
@@ -63,6 +63,7 @@ def measure(
             found["controls"] += controls.control_rows(one, encoder, task, wrong)
             print(json.dumps(tables.plain(row)), file=sys.stderr, flush=True)
         found["compositions"] += words.compositions(one, encoder)
+        found["too_rare"] += words.too_rare(one)
         found["paraphrases"] += words.paraphrases(one, encoder)
         found["left_out"] += words.left_out(one, encoder, leave_out)
         found["bodies"] += words.body_left_out(one, encoder, splits.grammars(leave_out, without))

@@ -13,13 +13,27 @@ from vlmrl.rewards import GoalBaselineReward
 from vlmrl.tasks import Task
 
 KINDS = ("blank", "noise", "wrong world", "shuffled text")
+"""What the target is about; training too shows and says such things, and labels them as nothing."""
+FRESH = ("ramps", "stripes")
+"""Kinds that training never shows."""
 
 
 def nothing(rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Return blank and noise frames, uint8 (B, 64, 64, 3)."""
+    """Return frames that show nothing by kind, uint8 (B, 64, 64, 3)."""
     values = (0, 32, 64, 96, 128, 160, 192, 224, 255)
     blank = np.stack([np.full((SIZE, SIZE, 3), v, np.uint8) for v in values])
-    return {"blank": blank, "noise": rng.integers(0, 256, (32, SIZE, SIZE, 3), dtype=np.uint8)}
+    noise = rng.integers(0, 256, (32, SIZE, SIZE, 3), dtype=np.uint8)
+    return {"blank": blank, "noise": noise, **dict(zip(FRESH, _waves(rng, 32), strict=True))}
+
+
+def _waves(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return ramps from one colour to another, and stripes of two, in all directions: uint8 (count, 64, 64, 3) each."""
+    angle, period = rng.uniform(0, np.pi, (count, 1, 1)), rng.uniform(4, 24, (count, 1, 1))
+    side = np.linspace(-0.5, 0.5, SIZE)
+    along = np.cos(angle) * side[:, None] + np.sin(angle) * side
+    first, second = rng.integers(0, 256, (2, count, 1, 1, 3))
+    ramps, stripes = (along + 0.75) / 1.5, (SIZE * along // period) % 2
+    return tuple((first + (second - first) * share[..., None]).astype(np.uint8) for share in (ramps, stripes))
 
 
 def control_rows(drawn: Drawn, encoder: Any, task: Task, wrong: np.ndarray) -> list[dict[str, Any]]:

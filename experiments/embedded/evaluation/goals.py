@@ -19,7 +19,6 @@ STEPS = 15
 
 def goal_row(drawn: Drawn, encoder: Any, task: Task, num_paths: int = 12) -> dict[str, Any]:
     """Return what is measured of one goal; estimates are `metrics.Estimate` or None where there is no basis."""
-    rng = np.random.default_rng(SEED)
     reward = reward_of(encoder, task)
     success = drawn.rules[task.name].success(drawn.states)
     truth = drawn.rules[task.name].similarity(drawn.states)
@@ -27,7 +26,7 @@ def goal_row(drawn: Drawn, encoder: Any, task: Task, num_paths: int = 12) -> dic
                            "goals": int(success.sum()), "others": int((~success).sum())}  # fmt: skip
     scores = {view: reward.reward_of_embeddings(e).cpu().numpy() for view, e in drawn.embeddings.items()}
     for view, values in scores.items():
-        row[view] = _auc(values, success, rng)
+        row[view] = _auc(values, success, np.random.default_rng(SEED))  # the same states of every view
         row[f"{view}_spearman"] = metrics.spearman(values, truth)
     row["drop"] = None if row["own"] is None else metrics.difference(row["own"], row["unseen"])
     row["path"] = path_estimate(drawn, encoder, task, num_paths)

@@ -57,8 +57,22 @@ def average(estimates: Sequence[Estimate]) -> Estimate:
     return Estimate(values, np.mean([e.resamples for e in estimates], axis=0))
 
 
+def of_others(estimates: Sequence[Estimate], seed: int = 0) -> Estimate | None:
+    """Return the mean of estimates as a sample of more that could have been: they too are resampled; None of none.
+
+    Without it an interval over sentences would be that of these very sentences on other states.
+    """
+    if not estimates:
+        return None
+    fewest = min(len(e.resamples) for e in estimates)
+    table = np.stack([e.resamples[:fewest] for e in estimates], axis=1)
+    chosen = np.random.default_rng(seed).integers(len(estimates), size=table.shape)
+    values = float(np.mean([e.value for e in estimates]))
+    return Estimate(values, np.take_along_axis(table, chosen, axis=1).mean(axis=1))
+
+
 def difference(a: Estimate, b: Estimate) -> Estimate:
-    """Return a minus b, resample by resample."""
+    """Return a minus b, resample by resample: of the same states where one generator's beginning drew both."""
     return Estimate(a.value - b.value, a.resamples - b.resamples)
 
 

@@ -42,6 +42,22 @@ def compositions(drawn: Drawn, encoder: Any) -> list[dict[str, Any]]:
     return rows
 
 
+def too_rare(drawn: Drawn) -> list[dict[str, Any]]:
+    """Return a row for each held-out pair of facts that too few states show to be measured: how many, and how true at most."""
+    grammar = drawn.grammar
+    if grammar is None:
+        return []
+    rows = []
+    for pair in np.argwhere(np.triu(grammar.held_pairs)):
+        truth = drawn.degrees[:, pair].prod(axis=1)
+        if (states := int((truth >= TRUE).sum())) < MIN_STATES:
+            facts = [grammar.facts[int(c)].name for c in pair]
+            rows.append(
+                {"world": drawn.world, "facts": facts, "states": states, "most": round(float(truth.max()), 4)}
+            )
+    return rows
+
+
 def paraphrases(drawn: Drawn, encoder: Any) -> list[dict[str, Any]]:
     """Return a row for each held-out wording: its AUC, and that of the fact's first wording (`usual`)."""
     grammar = drawn.grammar
