@@ -124,6 +124,62 @@ def test_a_training_goes_on_with_the_share_of_rewordings_it_began_with(tmp_path:
         splits.check_reworded(tmp_path)
 
 
+def test_frames_depend_on_what_worlds_share_and_on_the_views_held_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wanted = manifest.drawn_by("ant", 0, 1.0, [])["code"]
+    assert all((manifest.WORLDS / f"{name}.py").is_file() for name in manifest.SHARED)
+    monkeypatch.setattr(manifest, "SHARED", manifest.SHARED[1:])
+    assert manifest.drawn_by("ant", 0, 1.0, [])["code"] != wanted
+    monkeypatch.undo()
+    monkeypatch.setattr(splits, "LIGHT_HELD_OUT", (0.3, 0.34))
+    assert manifest.drawn_by("ant", 0, 1.0, [])["code"] != wanted
+
+
+def test_a_training_goes_on_with_what_it_began_to_leave_out(tmp_path: Path) -> None:
+    assert splits.as_began(tmp_path, ["lotus"], []) == (["lotus"], [])
+    splits.write(tmp_path, ["lotus"], ["ant"])
+    assert (
+        splits.as_began(tmp_path, [], [])
+        == (["lotus"], ["ant"])
+        == splits.as_began(tmp_path, ["lotus"], ["ant"])
+    )
+    with pytest.raises(UsageError, match=r"leave-out: got \['splits'\]; expected \['lotus'\], as .* began"):
+        splits.as_began(tmp_path, ["splits"], [])
+
+
+def test_weights_that_saw_what_shall_be_left_out_are_no_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    splits.write(tmp_path, ["lotus"], ["ant"])
+    splits.check_start(tmp_path, ["lotus"], [])
+    for given in ((["splits"], []), ([], ["hopper"])):
+        with pytest.raises(
+            UsageError, match=r"init: got .* not known to have left out (splits|hopper); expected"
+        ):
+            splits.check_start(tmp_path, *given)
+    monkeypatch.setattr(splits, "LIGHT_HELD_OUT", (0.3, 0.34))
+    with pytest.raises(UsageError, match="what today's grammars and views hold out"):
+        splits.check_start(tmp_path, [], [])
+
+
+def test_a_training_that_was_stopped_before_its_first_step_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, called = tmp_path / "model", []
+    began = train.recipe(tmp_path, out, "scratch:ViT-B-32", steps=5)
+    RunFolder.create(out, began, "adapt").close()
+    monkeypatch.setattr(train, "recipe", lambda *_, **__: began)
+    monkeypatch.setattr(train, "families", lambda *_: [])
+    monkeypatch.setattr(train.adapt, "resume", lambda path, **_: called.append(path))
+    train.train(tmp_path, out, without=["ant"])
+    assert (
+        called == [out]
+        and splits.read(out) == ([], ["ant"])
+        and splits.share_reworded(out) == splits.REWORDED
+    )
+
+
 def test_arms_on_their_way_are_a_source_of_the_humanoid_alone() -> None:
     names = {world: {name for name, _ in data.sources("warp", 0.001, [world])} for world in data.WORLDS}
     assert {"humanoid-arms", "humanoid-arms-varied"} < names["humanoid"]

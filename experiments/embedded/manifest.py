@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import vlmrl_envs
+from experiments.embedded import splits
 from vlmrl.checkpoints import replace_file
 from vlmrl.errors import usage_error
 from vlmrl_envs import metaworld_scenes
@@ -22,6 +23,19 @@ NAME = "manifest.json"
 WORLDS = Path(vlmrl_envs.__file__).parent
 DRAWING = ("data", "drawing", "stock", "variation")
 """Modules beside this one that decide how frames look."""
+SHARED = (
+    "captions",
+    "goal_world",
+    "held_out",
+    "kinematics",
+    "leg_world",
+    "margins",
+    "parts",
+    "posing",
+    "rules",
+    "stock",
+)
+"""Modules of several worlds that decide how they look and what is true of them."""
 SOFT = ("straighten_rope", "fold_cloth", "pass_water")
 """Worlds that share `soft.py` and `soft_world.py`."""
 NOT_SEEN = ("wordings.py", "success.py", "described.py", "composed.py")
@@ -35,11 +49,12 @@ def drawn_by(world: str, seed: int, scale: float, leave_out: Sequence[str]) -> d
     if world in metaworld_scenes.GRAMMARS:
         files += [*WORLDS.glob("metaworld*.py"), Path(__file__).with_name("metaworld.py")]
     files += [*WORLDS.glob("soft*.py")] * (world in SOFT)
-    files += [*(WORLDS / "rendering").glob("*.py"), WORLDS / "posing.py", WORLDS / "stock.py"]
+    files += [*(WORLDS / "rendering").glob("*.py"), *(WORLDS / f"{name}.py" for name in SHARED)]
     digest = hashlib.sha256(version("metaworld").encode() if world in metaworld_scenes.GRAMMARS else b"")
     for path in sorted(files):
         if path.name not in NOT_SEEN:
             digest.update(path.name.encode() + path.read_bytes())
+    digest.update(repr((splits.views(), splits.DISTANCE, splits.LIGHT)).encode())
     return {"code": digest.hexdigest()[:12], "seed": seed, "scale": scale, "leave_out": sorted(leave_out)}
 
 

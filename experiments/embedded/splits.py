@@ -102,6 +102,7 @@ def write(folder: Path, leave_out: Sequence[str], without: Sequence[str]) -> Non
         "leave_out": list(leave_out),
         "without": list(without),
         "held_out": digest(),
+        "views": views(),
         "reworded": REWORDED,
     }
     (folder / NOTE).write_text(json.dumps(content) + "\n")
@@ -116,10 +117,43 @@ def digest() -> str:
     return hashlib.sha256(json.dumps(held).encode()).hexdigest()[:12]
 
 
+def views() -> dict[str, list[float]]:
+    """Return the bands of views that training never draws."""
+    return {"distance": list(DISTANCE_HELD_OUT), "light": list(LIGHT_HELD_OUT)}
+
+
 def holds_out(folder: Path) -> bool:
-    """Tell whether an encoder's training held out the wordings and compositions that today's grammars do."""
+    """Tell whether an encoder's training held out today's wordings, compositions and views; older notes name no views."""
     path = folder / NOTE
-    return path.is_file() and json.loads(path.read_text()).get("held_out") == digest()
+    found = json.loads(path.read_text()) if path.is_file() else {}
+    return found.get("held_out") == digest() and found.get("views", views()) == views()
+
+
+def as_began(
+    folder: Path, leave_out: Sequence[str], without: Sequence[str]
+) -> tuple[Sequence[str], Sequence[str]]:
+    """Return the poses and worlds to leave out of a training, of one under way those that it began with.
+
+    Raises: UsageError where others are given than it began with.
+    """
+    if not (folder / NOTE).is_file():
+        return leave_out, without
+    began = read(folder)
+    for name, given, noted in zip(("leave-out", "without"), (leave_out, without), began, strict=True):
+        if given and set(given) != set(noted):
+            raise usage_error(name, list(given), f"{noted}, as {folder} began", "give another --out")
+    return began
+
+
+def check_start(folder: Path, leave_out: Sequence[str], without: Sequence[str]) -> None:
+    """Check that weights to begin with never saw what shall be left out. Raises: UsageError where they may have."""
+    poses, worlds = read(folder)
+    seen = sorted({*leave_out} - {*poses} | {*without} - {*worlds})
+    if not holds_out(folder):
+        seen.append("what today's grammars and views hold out")
+    if seen:
+        got = f"{folder}, which is not known to have left out {', '.join(seen)}"
+        raise usage_error("init", got, "weights that never saw it", "train from scratch, or leave out less")
 
 
 def read(folder: Path) -> tuple[list[str], list[str]]:

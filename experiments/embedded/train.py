@@ -23,10 +23,11 @@ from vlmrl.adapt.config import LabelConfig
 from vlmrl.adapt.pairs import Family
 from vlmrl.adapt.progress import AdaptProgress, AdaptResult, adapt_line
 from vlmrl.adapt.stored import open_stored
+from vlmrl.checkpoints import list_checkpoints
 from vlmrl.configs import to_plain
 from vlmrl.errors import UsageError, usage_error
 from vlmrl.progress import ProgressPrinter
-from vlmrl.runs import read_config
+from vlmrl.runs import CHECKPOINTS, read_config
 
 SHARES = {
     "humanoid": 0.46, "cartpole": 0.065, "mountain_car": 0.055, "walker2d": 0.05, "ant": 0.045, "half_cheetah": 0.035,
@@ -71,9 +72,13 @@ def train(
     without: Sequence[str] = (),
     **changes: object,
 ) -> AdaptResult:
-    """Train into the folder `out`, or go on in it; `init` is an open_clip folder to begin with."""
-    if (out / splits.NOTE).is_file():
-        leave_out, without = splits.read(out)
+    """Train into the folder `out`, or go on in it; `init` is an open_clip folder to begin with.
+
+    Raises: UsageError where another recipe began it, or `init` has seen what is to be left out.
+    """
+    leave_out, without = splits.as_began(out, leave_out, without)
+    if init is not None:
+        splits.check_start(init, leave_out, without)
     shares = splits.shares(SHARES, list(splits.grammars(leave_out, without)))
     config = recipe(data, out, _start(out, init), **{"shares": tuple(shares.items()), **changes})
     drawn = families(data, config.held_out, leave_out, without)
@@ -86,6 +91,8 @@ def train(
 
     if out.exists():
         check_recipe(out, config)
+        if not list_checkpoints(out / CHECKPOINTS):  # stopped before its first step, perhaps before the note
+            splits.write(out, leave_out, without)
         splits.check_reworded(out)
         return adapt.resume(out, on_progress=report, families=drawn)
     return adapt.run(config, report, drawn)
