@@ -213,3 +213,17 @@ def test_a_check_of_words_that_is_lost_is_said(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match=text):
         adapt.run(config)
     assert json.loads((config.out / "adapt.json").read_text())["words"] == text
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that torch sees")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_on_a_gpu_it_trains_stops_and_goes_on(tmp_path: Path, precision: str) -> None:
+    """Not to the bit: a GPU adds up in another order each time. Steps, optimiser and random numbers go on all the same."""
+    settings = {"kind": "resnet", "steps": 6, "device": "cuda", "precision": precision}
+    whole = adapt.run(small(tmp_path, **settings, out=tmp_path / "whole"))
+    config = small(tmp_path, **settings)
+    with pytest.raises(KeyboardInterrupt):
+        adapt.run(config, once(lambda progress: None, 3))
+    result = adapt.resume(config.out)
+    assert result.exported_step == whole.exported_step and latest(config.out).global_step == 6
+    assert result.validation["loss"] == pytest.approx(whole.validation["loss"], rel=0.05)
