@@ -107,11 +107,15 @@ class ArrayStore:
 
 
 def fit_square(frames: np.ndarray, size: int, interpolation: Interpolation = "bicubic") -> np.ndarray:
-    """Squash frames uint8 (n, H, W, 3) to (n, size, size, 3), as an encoder of this interpolation does."""
-    if not len(frames) or frames.shape[1:3] == (size, size):
-        return frames.reshape(-1, size, size, 3)
-    pixels = resize_frames(check_frames(frames), size, interpolation=interpolation)
-    return pixels.permute(0, 2, 3, 1).contiguous().numpy()
+    """Squash frames uint8 (n, H, W, 3) to (n, size, size, 3), as an encoder of this interpolation does.
+
+    Raises: UsageError for other arrays.
+    """
+    pixels = check_frames(frames)
+    if not len(pixels) or pixels.shape[1:3] == (size, size):
+        return pixels.numpy().reshape(-1, size, size, 3)
+    resized = resize_frames(pixels, size, interpolation=interpolation)
+    return resized.permute(0, 2, 3, 1).contiguous().numpy()
 
 
 def split_tail(n: int, share: float) -> tuple[np.ndarray, np.ndarray]:

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from vlmrl.adapt.cache import Part, cached_store
+from vlmrl.adapt.checks import checked_captions, checked_degrees, checked_states
 from vlmrl.adapt.config import WorldSource
 from vlmrl.adapt.pairs import Known, Store, fit_square, split_tail
 from vlmrl.adapt.stored import world_grammar
 from vlmrl.errors import usage_error
-from vlmrl.frames import Interpolation
+from vlmrl.frames import Interpolation, check_frames
 from vlmrl.runtime import without_display
 from vlmrl.tasks import check_env, slug
 
@@ -78,16 +79,16 @@ class WorldFrames:
     def states(self, rng: np.random.Generator, n: int) -> np.ndarray:
         """Draw n states (n, S) that training may see: none shows a composition that the grammar holds out.
 
-        Raises: UsageError if hardly any may be seen.
+        Raises: UsageError if hardly any may be seen, or what the world gives is no states or degrees.
         """
         if self._degrees is None or not hasattr(self.grammar, "held_pairs"):
-            return np.asarray(self.world.sample_states(rng, n))
+            return checked_states(self.name, self.world.sample_states(rng, n), n)
         from vlmrl_envs.held_out import training_states
 
         found: list[np.ndarray] = []
         for _ in range(MAX_DRAWS):
-            states = np.asarray(self.world.sample_states(rng, n))
-            seen = training_states(self.grammar, np.asarray(self._degrees(states), np.float64))
+            states = checked_states(self.name, self.world.sample_states(rng, n), n)
+            seen = training_states(self.grammar, self._facts(states))
             found.append(states[seen])
             if sum(map(len, found)) >= n:
                 return np.concatenate(found)[:n]
@@ -95,16 +96,27 @@ class WorldFrames:
         raise usage_error("world", got, "states that training may see", "draw others in sample_states")
 
     def look(self, states: np.ndarray) -> tuple[np.ndarray, Any]:
-        """Return frames (n, S, S, 3) of states and, for each, degrees (F,) or truths by caption."""
+        """Return frames (n, S, S, 3) of states and, for each, degrees (F,) or truths by caption.
+
+        Raises: UsageError for frames, degrees or captions that nothing could be learnt from.
+        """
         drawn = self.world.render_states(states, size=(self.size, self.size))
+        check_frames(drawn, f"frames of {self.name}")
+        if len(drawn) != len(states):
+            got = f"{self.name}, whose render_states gives {len(drawn)} frames of {len(states)} states"
+            raise usage_error("world", got, f"{len(states)} frames", "draw one of each state")
         frames = fit_square(drawn, self.size, self.interpolation)
         if self._degrees is not None:
-            return frames, np.asarray(self._degrees(states), np.float32)
-        captions = [{c.text: float(c.degree) for c in self.world.describe(state)} for state in states]
-        if not all(captions):
-            remedy = "let it say something of every state that sample_states draws"
-            raise usage_error("world", f"{self.name}, without a caption for a state", "one or more", remedy)
-        return frames, captions
+            return frames, self._facts(states).astype(np.float32)
+        return frames, [checked_captions(self.name, self.world.describe(state)) for state in states]
+
+    def _facts(self, states: np.ndarray) -> np.ndarray:
+        """Return the degrees float64 (n, F) to which the grammar's facts hold in states."""
+        assert self._degrees is not None
+        facts = getattr(self.grammar, "facts", None)
+        return checked_degrees(
+            self.name, self._degrees(states), len(states), None if facts is None else len(facts)
+        )
 
     def parts(self, seed: int, n: int) -> Iterator[Part]:
         """Yield n frames in chunks, with what is known of them."""
