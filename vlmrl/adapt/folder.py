@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tempfile
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +93,27 @@ def write_record(folder: Path, record: dict[str, Any]) -> None:
     )
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     replace_file(folder / RECORD, text.encode())
+
+
+def last_good(folder: Path) -> str:
+    """Say which weights a folder holds."""
+    file = folder / RECORD
+    if not file.exists():
+        return "no weights were saved before"
+    return f"the last good weights, of step {json.loads(file.read_bytes())['step']}, are in {folder}"
+
+
+@contextlib.contextmanager
+def what_is_kept_said(folder: Path) -> Iterator[None]:
+    """Add to an error of the disk, wherever it is met, what is kept in the folder and how to go on.
+
+    Raises: OSError that says so.
+    """
+    try:
+        yield
+    except OSError as error:
+        text = f"{error.strerror or error}; {last_good(folder)}; then: vlmrl adapt --resume {folder}"
+        raise OSError(error.errno or 0, text) from error
 
 
 def save_bad_batch(folder: Path, step: int, batch: Batch) -> Path:

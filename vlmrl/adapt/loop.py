@@ -17,7 +17,7 @@ from vlmrl import checkpoints
 from vlmrl.adapt.batches import Ahead, BatchMaker, Inputs, split_counts
 from vlmrl.adapt.config import AdaptConfig, require_sources
 from vlmrl.adapt.families import family_names, open_families
-from vlmrl.adapt.folder import RECORD, export, save_bad_batch
+from vlmrl.adapt.folder import RECORD, export, last_good, save_bad_batch, what_is_kept_said
 from vlmrl.adapt.model import image_shape, load_start
 from vlmrl.adapt.pairs import Family, family_shares
 from vlmrl.adapt.progress import AdaptProgress, AdaptResult, Report, share_done
@@ -49,7 +49,7 @@ def run(
         require_sources(config)
     device = resolve_device(config.device)
     folder = RunFolder.create(config.out, config, KIND)
-    with folder:
+    with folder, what_is_kept_said(folder.path):
         try:
             work = _Work(config, folder, device, families)
         except UsageError:
@@ -74,7 +74,7 @@ def resume(
     content = read_config(path, KIND)
     config = replace(from_plain(AdaptConfig, content["config"]), out=Path(path))
     config = replace(config, device=device or config.device, weights=weights or config.weights)
-    with RunFolder.open(path, writing=True, kind=KIND) as folder:
+    with RunFolder.open(path, writing=True, kind=KIND) as folder, what_is_kept_said(folder.path):
         found = _finished(config, folder)
         if found is not None:
             return found
@@ -147,16 +147,12 @@ class _Work:
             self.validated = checkpoint.extra.get("validated", checkpoint.global_step)
             self.saved, self.saved_at = self.training.step, self.training.seconds
         devices = [self.device] if self.device.type == "cuda" else []
-        try:
-            if saved:
-                self.folder.mend_best(checkpoint)
-            self.folder.take_back(self.training.step)
-            with torch.random.fork_rng(devices=devices):
-                self._train(on_progress, fresh=not saved)
-            self._finish()
-        except OSError as error:
-            text = f"{error.strerror or error}; {self._last_good()}; then: vlmrl adapt --resume {self.folder.path}"
-            raise OSError(error.errno or 0, text) from error
+        if saved:
+            self.folder.mend_best(checkpoint)
+        self.folder.take_back(self.training.step)
+        with torch.random.fork_rng(devices=devices):
+            self._train(on_progress, fresh=not saved)
+        self._finish()
         record = json.loads((self.folder.path / RECORD).read_bytes())
         return AdaptResult(self.folder.path, self.training.step, record["step"], record["validation"])
 
@@ -215,7 +211,7 @@ class _Work:
         whence = f"--start local-dir:{self.folder.path}, " if (self.folder.path / RECORD).exists() else ""
         remedy = f"begin anew with {whence}--lr lower than {self.config.learning_rate():g}"
         return NotFinite(
-            f"{error}; expected a finite number; its batch is in {place}, {self._last_good()}; {remedy}"
+            f"{error}; expected a finite number; its batch is in {place}, {last_good(self.folder.path)}; {remedy}"
         )
 
     def _validate(self) -> None:
@@ -268,13 +264,6 @@ class _Work:
             self._export(checkpoint.global_step, checkpoint.extra["validation"])
             self.training.step, self.training.seconds = step, seconds
         _clear(self.config, self.folder)
-
-    def _last_good(self) -> str:
-        file = self.folder.path / RECORD
-        if not file.exists():
-            return "no weights were saved before"
-        step = json.loads(file.read_bytes())["step"]
-        return f"the last good weights, of step {step}, are in {self.folder.path}"
 
     def _report(self, loss: float, first: int, seconds: float) -> AdaptProgress:
         step, total = self.training.step, self.config.steps
