@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -23,7 +23,8 @@ from vlmrl.adapt.pairs import Family, family_shares
 from vlmrl.adapt.progress import AdaptProgress, AdaptResult, Report, share_done
 from vlmrl.adapt.tokens import Tokens
 from vlmrl.adapt.training import NotFinite, Training
-from vlmrl.configs import from_plain
+from vlmrl.checkpoints import Checkpoint
+from vlmrl.configs import from_plain, to_plain
 from vlmrl.encoders.sources import LoadedClip
 from vlmrl.encoders.words import WORDS_FILE
 from vlmrl.errors import UsageError
@@ -65,7 +66,7 @@ def resume(
     families: Sequence[Family] | None = None,
     weights: Literal["fp16", "fp32"] | None = None,
 ) -> AdaptResult:
-    """Go on with the adaptation in `path` from its last checkpoint; one that is finished is left as it is.
+    """Go on with the adaptation in `path` from its last checkpoint; of one that is finished no source is opened.
 
     By steps and on a CPU it goes on exactly as if it had never stopped; by the clock it has the minutes that were
     left. `device` and the precision of exported `weights` may differ from those that it began with.
@@ -82,7 +83,7 @@ def resume(
 
 
 def _finished(config: AdaptConfig, folder: RunFolder) -> AdaptResult | None:
-    """Return what the adaptation in `folder` ended with, if nothing of it is left to do."""
+    """Return what the adaptation in `folder` ended with, if it is trained; its weights as `config` wants them."""
     file = folder.path / RECORD
     if not file.exists() or not checkpoints.list_checkpoints(folder.path / CHECKPOINTS):
         return None
@@ -92,10 +93,25 @@ def _finished(config: AdaptConfig, folder: RunFolder) -> AdaptResult | None:
     folder.mend_best(last)
     chosen = folder.load_checkpoint("best") if config.export == "best" else last
     record = json.loads(file.read_bytes())
-    if record["step"] != chosen.global_step or record["config"]["weights"] != config.weights:
-        return None
+    if (record["step"], record["config"]["weights"]) != (chosen.global_step, config.weights):
+        record = _export_again(config, folder, chosen, record)
     _clear(config, folder)
     return AdaptResult(folder.path, last.global_step, record["step"], record["validation"])
+
+
+def _export_again(
+    config: AdaptConfig, folder: RunFolder, checkpoint: Checkpoint, record: dict[str, Any]
+) -> dict[str, Any]:
+    """Write the weights of a checkpoint as `config` asks for them; return the old `record` with what is new."""
+    guard_import_order()
+    loaded = load_start(config.start, config.seed)
+    with torch.random.fork_rng(devices=[]):
+        Training(config, loaded, torch.device("cpu")).restore(checkpoint)
+    extra = checkpoint.extra
+    record |= {"step": checkpoint.global_step, "validation": extra["validation"], "seconds": extra["seconds"]}
+    record["config"] = to_plain(config)
+    export(folder.path, loaded, config.weights, record)
+    return record
 
 
 def _clear(config: AdaptConfig, folder: RunFolder) -> None:
