@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -152,3 +153,30 @@ def test_stored_degrees_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "cartpole-own.degrees.npy", words)
     with pytest.raises(UsageError, match="expected finite degrees from 0 to 1"):
         open_stored(StoredSource(tmp_path), 16, 0.1)
+
+
+# -- what is held out ------------------------------------------------------------------------------------------------
+
+SHARED = "test_fewsquares_v0: {} states are both trained on and held out; expected none; .* draws too few different"
+
+
+@pytest.mark.parametrize(("frames", "count"), [(60, "12 of 12 held-out"), (0, "12 of a batch's 12")])
+def test_states_that_are_trained_on_and_held_out_are_counted(tmp_path: Path, frames: int, count: str) -> None:
+    config = small(tmp_path, sources=(WorldSource("test/FewSquares-v0", frames=frames),), nothings=0.0)
+    with pytest.warns(UserWarning, match=SHARED.format(count)) as caught:
+        adapt.run(config)
+    assert len([w for w in caught if "trained on and held out" in str(w.message)]) == 1
+
+
+@pytest.mark.parametrize("frames", [60, 0])
+def test_a_world_of_many_states_shares_none(tmp_path: Path, recwarn, frames: int) -> None:
+    adapt.run(small(tmp_path, sources=(WorldSource("test/Squares-v0", frames=frames),)))
+    assert not [w for w in recwarn if "held out" in str(w.message)]
+
+
+@pytest.mark.parametrize(("frames", "numbers"), [(60, (48, 12)), (0, (None, None))])
+def test_the_record_counts_no_frames_that_are_drawn_anew(tmp_path: Path, frames: int, numbers: tuple) -> None:
+    config = small(tmp_path, sources=(WorldSource("test/Squares-v0", frames=frames),))
+    adapt.run(config)
+    (row,) = json.loads((config.out / "adapt.json").read_text())["data"]
+    assert (row["source"], row["frames"], row["held_out"]) == ("test_squares_v0", *numbers)

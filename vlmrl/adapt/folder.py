@@ -6,7 +6,7 @@ import contextlib
 import json
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ import torch
 
 from vlmrl.adapt.batches import Batch
 from vlmrl.adapt.lora import merged_state
+from vlmrl.adapt.pairs import Family
+from vlmrl.adapt.worlds import WorldFrames
 from vlmrl.checkpoints import replace_file
 from vlmrl.configs import redact, to_plain
 from vlmrl.encoders.sources import CONFIG_FILE, PREFERRED, LoadedClip
@@ -84,6 +86,20 @@ def _write_tokenizer(folder: Path, tokenizer: Any) -> None:
             files, key=lambda path: path.name == TOKENIZER
         ):  # that last: it says that all are there
             replace_file(folder / path.name, path.read_bytes())
+
+
+def source_rows(families: Sequence[Family], shares: Sequence[float]) -> list[dict[str, Any]]:
+    """Return what adapt.json says of each source; of one that is drawn anew for each batch, no counts of frames."""
+    rows = []
+    for family, share in zip(families, shares, strict=True):
+        for store in family.stores:
+            anew = isinstance(store, WorldFrames)
+            counts = {
+                "frames": None if anew else store.count,
+                "held_out": None if anew else store.held_out,
+            }
+            rows.append({"family": family.name, "source": store.name, "share": share, **counts})
+    return rows
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:

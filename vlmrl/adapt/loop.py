@@ -17,7 +17,7 @@ from vlmrl import checkpoints
 from vlmrl.adapt.batches import Ahead, BatchMaker, Inputs, split_counts
 from vlmrl.adapt.config import AdaptConfig, require_sources
 from vlmrl.adapt.families import family_names, open_families
-from vlmrl.adapt.folder import RECORD, export, last_good, save_bad_batch, what_is_kept_said
+from vlmrl.adapt.folder import RECORD, export, last_good, save_bad_batch, source_rows, what_is_kept_said
 from vlmrl.adapt.model import image_shape, load_start
 from vlmrl.adapt.pairs import Family, family_shares
 from vlmrl.adapt.progress import AdaptProgress, AdaptResult, Report, share_done
@@ -254,15 +254,9 @@ class _Work:
         return path
 
     def _export(self, step: int, validation: dict[str, float]) -> None:
-        families = self.maker.families
-        data = [
-            {"family": family.name, "source": store.name, "share": share, "frames": store.count,
-             "held_out": store.held_out}
-            for family, share in zip(families, self.maker.shares, strict=True) for store in family.stores
-        ]  # fmt: skip
         record = {"step": step, "validation": validation, "seconds": self.training.seconds}
         record |= {"precision": str(self.training.half or torch.float32), "device": self.device.type}
-        record |= {"data": data, "config": self.config}
+        record |= {"data": source_rows(self.maker.families, self.maker.shares), "config": self.config}
         if self.unchecked:
             record["words"] = self.unchecked
         export(self.folder.path, self.training.loaded, self.config.weights, record)

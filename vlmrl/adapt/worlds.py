@@ -60,12 +60,18 @@ class WorldFrames:
         self.grammar = getattr(owner, "grammar", None) or world_grammar(self.name)
         self._degrees = getattr(owner, "fact_degrees", None) if self.grammar is not None else None
         self.grammar = self.grammar if self._degrees is not None else None
+        self._held_keys: set[int] = set()
+        """Keys of the states that were drawn anew to be held out."""
+        self._warned = False
 
     count = NOMINAL
     held_out = NOMINAL
 
     def draw(self, rng: np.random.Generator, n: int, held_out: bool = False) -> tuple[np.ndarray, Known]:
-        """Draw n states anew and their frames uint8 (n, S, S, 3); states of two generators are never the same."""
+        """Draw n states anew and their frames uint8 (n, S, S, 3).
+
+        Two generators give other states, save in a world that has few: that is warned of, once.
+        """
         if n == 0:
             known = (
                 Known(captions=[])
@@ -73,7 +79,9 @@ class WorldFrames:
                 else Known(degrees=np.zeros((0, len(self.grammar.facts))))
             )
             return np.zeros((0, self.size, self.size, 3), np.uint8), known
-        frames, about = self.look(self.states(rng, n))
+        states = self.states(rng, n)
+        self._note(states, held_out)
+        frames, about = self.look(states)
         return frames, Known(captions=about) if self.grammar is None else Known(degrees=np.array(about))
 
     def states(self, rng: np.random.Generator, n: int) -> np.ndarray:
@@ -118,11 +126,37 @@ class WorldFrames:
             self.name, self._degrees(states), len(states), None if facts is None else len(facts)
         )
 
-    def parts(self, seed: int, n: int) -> Iterator[Part]:
-        """Yield n frames in chunks, with what is known of them."""
+    def _note(self, states: np.ndarray, held_out: bool) -> None:
+        """Remember the states that are held out, and warn at the first that are trained on as well."""
+        if held_out:
+            self._held_keys.update(_keys(states))
+        elif not self._warned:
+            shared = sum(key in self._held_keys for key in _keys(states))
+            self._warned = shared > 0
+            self._warn(shared, f"a batch's {len(states)}")
+
+    def _warn(self, shared: int, total: str) -> None:
+        if shared:
+            text = f"{self.name}: {shared} of {total} states are both trained on and held out; expected none"
+            remedy = "its sample_states draws too few different ones for a validation on what is new"
+            warnings.warn(f"{text}; {remedy}", stacklevel=2)
+
+    def parts(self, seed: int, n: int, held_out: float) -> Iterator[Part]:
+        """Yield n frames in chunks, with what is known of them; the last share `held_out` is not to be trained on."""
         rng = np.random.default_rng([seed, zlib.crc32(self.name.encode())])
+        keys: list[int] = []
         for start in range(0, n, CHUNK):
-            yield self.look(self.states(rng, min(CHUNK, n - start)))
+            states = self.states(rng, min(CHUNK, n - start))
+            keys += _keys(states)
+            yield self.look(states)
+        rows, out = split_tail(n, held_out)
+        trained = set(keys[: len(rows)])
+        self._warn(sum(key in trained for key in keys[len(rows) :]), f"{len(out)} held-out")
+
+
+def _keys(states: np.ndarray) -> list[int]:
+    """Return a number for each state, the same for equal ones."""
+    return [hash(state.tobytes()) for state in states]
 
 
 def _open(source: WorldSource) -> Any:
@@ -177,7 +211,7 @@ def open_world(
         world.name,
         size,
         n,
-        lambda: world.parts(seed, n),
+        lambda: world.parts(seed, n, held_out),
         lambda known: split_tail(len(known), held_out),
         interpolation,
     )
