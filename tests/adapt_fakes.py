@@ -44,6 +44,13 @@ class Squares(FakeWorld):
         return [Caption(f"a {name} square", 1.0), Caption(f"a {name} thing", 1.0)]
 
 
+class FewSquares(Squares):
+    """Squares of one size: three states in all."""
+
+    def sample_states(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        return np.stack([rng.integers(0, 3, n), np.full(n, 0.5), np.zeros(n)], axis=1)
+
+
 class SaidSquares(Squares):
     """Squares with a grammar: each colour is a fact, and so is being large, by degree."""
 
@@ -82,8 +89,8 @@ class LongSaidSquares(SaidSquares):
 
 
 def register() -> None:
-    """Register the worlds test/Squares-v0, test/SaidSquares-v0, and the same with long captions."""
-    for cls in (Squares, SaidSquares, LongSquares, LongSaidSquares):
+    """Register the worlds test/Squares-v0, test/SaidSquares-v0, the same with long captions, and one of few states."""
+    for cls in (Squares, FewSquares, SaidSquares, LongSquares, LongSaidSquares):
         name = f"test/{cls.__name__}-v0"
         if name not in gymnasium.registry:
             gymnasium.register(name, entry_point=cls, vector_entry_point=cls, disable_env_checker=True)

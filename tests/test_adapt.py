@@ -230,8 +230,12 @@ def test_a_full_disk_while_frames_are_drawn_is_said_and_survived(tmp_path: Path,
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("vlmrl.adapt.cache.FrameWriter.append", full)
-    with pytest.raises(OSError, match="No space left"):
-        adapt.run(config)
+    remedy = f"vlmrl adapt --resume {config.out}"
+    message = f"[Errno 28] No space left on device; no weights were saved before; then: {remedy}"
+    for go_on in (lambda: adapt.run(config), lambda: adapt.resume(config.out)):
+        with pytest.raises(OSError) as caught:
+            go_on()
+        assert str(caught.value) == message
     assert list((config.out / "cache").iterdir()) == []
     monkeypatch.undo()
     assert adapt.resume(config.out).step == 4

@@ -60,6 +60,56 @@ def test_a_batch_judges_each_family_by_its_own_words() -> None:
     assert len(batch.texts) == len(own) + 4  # the second family's half of eight sentences
 
 
+def said(name: str, *captions: dict[str, float]) -> Family:
+    """Return a family whose frames, blank, have these captions in turn."""
+    known, frames = [captions[i % len(captions)] for i in range(20)], np.zeros((20, 16, 16, 3), np.uint8)
+    return Family(name, (ArrayStore(name, frames, Known(captions=known), *split_tail(20, 0.2), size=16),))
+
+
+def test_a_sentence_that_two_sources_say_is_as_true_of_the_ones_frames_as_of_the_others() -> None:
+    one = said("one", {"the drawer is open": 1.0}, {"the drawer is shut": 1.0})
+    two = said("two", {"the drawer is open": 0.5, "a gripper": 1.0}, {"a table": 1.0})
+    batch = batches.draw_batch([one, two], [0.5, 0.5], np.random.default_rng(0), 40, 8)
+    (rows, own), (others, foreign) = batch.blocks["one"], batch.blocks["two"]
+    first, second = (k for k, text in enumerate(batch.texts) if text == "the drawer is open")
+    assert own.start <= first < own.stop <= foreign.start <= second
+    np.testing.assert_array_equal(batch.truth[:, second], batch.truth[:, first])
+    assert set(batch.truth[rows, second]) == {0.0, 1.0} and set(batch.truth[others, first]) == {0.0, 0.5}
+    assert batch.same[:, [first, second]].all()
+    for k, text in enumerate(batch.texts):  # what only one of them says stays foreign to the other's frames
+        if text != "the drawer is open":
+            elsewhere = others if own.start <= k < own.stop else rows
+            assert not batch.same[elsewhere, k].any() and not batch.truth[elsewhere, k].any()
+
+
+def test_a_caption_of_a_frame_is_true_of_it_though_another_source_says_it() -> None:
+    family = said("clips", {"the drawer is open": 0.75, "a gripper": 1.0}, {"a gripper": 1.0})
+    _, known = family.frames(np.random.default_rng(0), 20)
+    found = family.judge("the drawer is open", known)
+    assert found is not None and set(found) == {0.0, 0.75} and family.judge("a table", known) is None
+
+
+def test_a_grammar_judges_the_facts_that_another_source_says() -> None:
+    told = said("clips", {"a square in red": 1.0}, {"a square in a picture": 1.0}, {"a bird": 1.0})
+    batch = batches.draw_batch([graded(), told], [0.5, 0.5], np.random.default_rng(0), 40, 8)
+    rows, _ = batch.blocks["squares"]
+    column = {text: k for k, text in enumerate(batch.texts) if k >= batch.blocks["clips"][1].start}
+    red = batch.truth[rows, column["a square in red"]]
+    shown = batch.frames[rows, 8, 8].argmax(axis=1) == 0
+    np.testing.assert_array_equal(red, shown)  # true of the world's own red squares, false of the others
+    assert batch.same[rows, column["a square in red"]].all() and 0 < shown.sum() < len(shown)
+    assert (batch.truth[rows, column["a square in a picture"]] == 1).all()  # as of any frame of this world
+    assert not batch.same[rows, column["a bird"]].any() and not batch.truth[rows, column["a bird"]].any()
+
+
+def test_what_a_grammar_leaves_out_it_judges_in_no_words_of_others() -> None:
+    family = graded()
+    _, known = family.frames(np.random.default_rng(0), 5)
+    silent = Family("squares", family.stores, family.grammar.leave_out(["red"]))
+    assert family.judge("a square in red", known) is not None
+    assert silent.judge("a square in red", known) is None
+
+
 def test_captions_that_are_too_long_are_passed_over() -> None:
     captions = [{"red": 1.0, "a long story": 1.0}, {"a long story": 1.0}]
     frames = np.zeros((2, 16, 16, 3), np.uint8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -108,6 +109,33 @@ def test_a_finished_run_draws_nothing_again(tmp_path: Path, monkeypatch, capsys)
     assert main(["adapt", "--resume", str(config.out), "--weights", "fp32", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["exported_step"] == result.exported_step
     assert load_file(config.out / WEIGHTS)["token_embedding.weight"].dtype == np.float32
+
+
+@pytest.mark.parametrize("changes", [{}, {"low_rank": 2}, {"export": "latest"}], ids=str)
+def test_a_finished_run_is_exported_anew_without_its_sources(
+    tmp_path: Path, monkeypatch, changes: dict
+) -> None:
+    whole = adapt.run(small(tmp_path, **changes, out=tmp_path / "whole", weights="fp32"))
+    config = small(tmp_path, **changes, weights="fp16")
+    result = adapt.run(config)
+    before = json.loads((config.out / "adapt.json").read_text())
+    for name in ("open_families", "family_names"):
+        monkeypatch.setattr(loop, name, lambda *_: pytest.fail("opened a source"))
+    assert adapt.resume(config.out, weights="fp32") == result
+    for key, value in load_file(whole.path / WEIGHTS).items():
+        np.testing.assert_array_equal(load_file(config.out / WEIGHTS)[key], value, err_msg=key)
+    after = json.loads((config.out / "adapt.json").read_text())
+    assert after["config"].pop("weights") == "fp32" and before["config"].pop("weights") == "fp16"
+    assert after == before
+
+
+def test_a_finished_run_is_exported_anew_though_its_videos_are_gone(tmp_path: Path) -> None:
+    config = small(tmp_path, weights="fp16", sources=(fakes.videos(tmp_path),))
+    result = adapt.run(config)
+    shutil.rmtree(tmp_path / "clips")
+    assert main(["adapt", "--resume", str(config.out), "--weights", "fp32"]) == 0
+    assert load_file(config.out / WEIGHTS)["token_embedding.weight"].dtype == np.float32
+    assert adapt.resume(config.out, weights="fp32") == result
 
 
 # -- numbers that are not finite -------------------------------------------------------------------------------------

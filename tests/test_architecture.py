@@ -35,7 +35,7 @@ ORDER = [
     "preferences",
     "making", "samples", "preflight", "train_config", "preferring", "sb3_state", "sb3_exploring",
     "sb3_preferences", "loop", "training", "evaluation",
-    "adapt.config", "adapt.pairs", "adapt.cache", "adapt.stored", "adapt.worlds", "adapt.captions", "adapt.videos",
+    "adapt.config", "adapt.checks", "adapt.pairs", "adapt.cache", "adapt.stored", "adapt.worlds", "adapt.captions", "adapt.videos",
     "adapt.families", "adapt.tokens", "adapt.batches", "adapt.loss", "adapt.lora", "adapt.model", "adapt.validation",
     "adapt.folder", "adapt.training", "adapt.progress", "adapt.loop", "adapt.options", "adapt",
     "doctor", "task_options", "commands.outcome", "commands.before", "commands.train", "commands.after", "commands.adapt", "commands",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import resource
+import subprocess
 
 import imageio.v2 as imageio
+import imageio_ffmpeg
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -92,6 +95,43 @@ def test_ffmpeg_that_cannot_be_run_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(imageio, "get_writer", missing)
     with pytest.raises(OSError, match=r"ffmpeg cannot be run \(No ffmpeg exe.*vlmrl doctor"):
         write_video(tmp_path / "a.mp4", frames())
+
+
+KINDS = {
+    "mp4": [
+        "-movflags",
+        "+faststart",
+    ],  # its index first, as for the web: without it a cut file is no video at all
+    "webm": ["-c:v", "libvpx"],
+    "mkv": [],
+    "avi": [],
+    "gif": [],
+    "sound.mp4": ["-f", "lavfi", "-i", "sine=duration=3", "-c:a", "aac", "-movflags", "+faststart"],
+    "varying.mp4": ["-vf", "select='lt(n,10)+not(mod(n,5))'", "-fps_mode", "vfr", "-movflags", "+faststart"],
+}
+"""Kinds of two seconds of video, by the end of their names, and ffmpeg's arguments that make them."""
+
+
+def converted(tmp_path, kind):
+    """Write two seconds of a moving picture, 24 frames a second, as a video of a kind."""
+    noise = np.random.default_rng(0).integers(0, 255, (32, 48, 3), dtype=np.uint8)
+    source = write_video(tmp_path / "source.mp4", [np.roll(noise, i, 0) for i in range(48)], fps=24)
+    path = tmp_path / f"x.{kind}"
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", source, *KINDS[kind], path]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    return path
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_video_that_is_cut_off_is_refused_and_a_whole_one_is_read(tmp_path, kind):
+    path = converted(tmp_path, kind)
+    assert len(list(video.read_video(path, 4))) == 8
+    whole = path.read_bytes()
+    for share in (0.95, 0.6):
+        path.write_bytes(whole[: int(share * len(whole))])
+        message = f"video: got {path}, which is cut off: its end is missing; expected a whole video; copy or"
+        with pytest.raises(UsageError, match=re.escape(message)):
+            next(video.read_video(path, 4))
 
 
 def test_memory_stays_flat(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import subprocess
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -18,6 +19,10 @@ from vlmrl.overlay import BACKGROUND, FAINT, annotate, check_frame, font, plain_
 
 MAX_VIDEO_PIXELS = 16_000_000
 """Videos with larger frames are refused before one is decoded."""
+
+
+CUT_OFF = b"File ended prematurely"
+"""What ffmpeg says of a webm or mkv without its end, which is no error to it."""
 
 
 class VideoWriter:
@@ -155,7 +160,7 @@ def read_video(path: str | os.PathLike[str], fps: float) -> Iterator[tuple[float
     """Yield (seconds from the start, frame uint8 (H, W, 3)) at `fps` a second; one frame is in memory.
 
     Reads whatever ffmpeg reads: mp4, webm, gif and more. Where the video is slower than `fps`, frames repeat.
-    Raises: UsageError if it cannot be read, has no frames, or has more pixels than `MAX_VIDEO_PIXELS`.
+    Raises: UsageError if it cannot be read, is cut off, has no frames, or more pixels than `MAX_VIDEO_PIXELS`.
     """
     import imageio_ffmpeg
 
@@ -171,6 +176,9 @@ def read_video(path: str | os.PathLike[str], fps: float) -> Iterator[tuple[float
         if width * height > MAX_VIDEO_PIXELS or min(width, height) < 8:
             expected = f"sides of 8 pixels or more, {MAX_VIDEO_PIXELS:,} pixels or fewer"
             raise usage_error("video", f"{path}, {width}x{height} pixels", expected, "resize it")
+        if _is_cut_off(Path(path)):
+            got = f"{path}, which is cut off: its end is missing"
+            raise usage_error("video", got, "a whole video", "copy or download it again, or remove it")
         for data in reader:
             yield count / fps, np.frombuffer(data, np.uint8).reshape(height, width, 3)
             count += 1
@@ -181,6 +189,25 @@ def read_video(path: str | os.PathLike[str], fps: float) -> Iterator[tuple[float
         reader.close()
     if not count:
         raise usage_error("video", f"{path}, without a frame", "a video that ffmpeg can read", remedy)
+
+
+def _is_cut_off(path: Path) -> bool:
+    """Tell whether a video lacks its end, as after a broken download; no frame is decoded for it.
+
+    A gif ends in its trailer, or in padding after it. Of anything else ffmpeg reads each packet: one that is not
+    whole is an error. Durations and counts tell less: of good files too they are often a little off. A cut
+    exactly between two packets of an mp4, one in a thousand or fewer, is not seen.
+    """
+    import imageio_ffmpeg
+
+    with path.open("rb") as file:
+        if file.read(4) == b"GIF8":
+            file.seek(-min(64, path.stat().st_size), os.SEEK_END)
+            return not file.read().rstrip(b"\0\r\n").endswith(b";")
+    copy = ["-map", "0:v", "-map", "0:a?", "-c", "copy", "-f", "null", "-"]
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-xerror", "-i", str(path), *copy]
+    found = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True)
+    return found.returncode != 0 or CUT_OFF in found.stderr
 
 
 def write_grid(

@@ -3,6 +3,7 @@
 Modules, in the order data flows through them:
 
     config                        what is asked for
+    checks                        what a world hands over: nothing that could not be learnt from
     pairs                         frames with their truths: the families that batches are drawn from
     cache, stored, worlds         where they come from: a bounded cache on disk, stored files, worlds,
     captions, videos              and folders of videos with captions

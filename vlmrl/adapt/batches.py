@@ -13,7 +13,7 @@ from jaxtyping import Float, Int, UInt8
 from PIL import Image
 from torch import Tensor
 
-from vlmrl.adapt.pairs import Family, Fits
+from vlmrl.adapt.pairs import Family, Fits, Known
 from vlmrl.errors import usage_error
 
 SHIFTS = 4
@@ -29,7 +29,8 @@ class Batch:
     truth: Float[np.ndarray, "frames texts"]
     """0..1; below 0 where the frame shows nothing or the words are in disorder."""
     same: Float[np.ndarray, "frames texts"]
-    """1 where frame and sentence are of one family, the frame shows nothing or the words are in disorder; else 0."""
+    """1 where the sentence is one of the frame's own family (others may say it too), the frame shows nothing or the
+    words are in disorder; else 0."""
     blocks: dict[str, tuple[slice, slice]]
     """Rows and columns of each family."""
 
@@ -92,6 +93,8 @@ def draw_batch(
     truth, same = np.zeros((row, len(texts)), np.float32), np.zeros((row, len(texts)), np.float32)
     for place, truths in said:
         truth[place], same[place] = truths, 1.0
+    for family, (_, known) in zip(families, drawn, strict=True):
+        _judge_others(family, known, texts, blocks[family.name], truth, same)
     all_frames = np.concatenate([shown for shown, _ in drawn])
     if empty:
         where = rng.choice(row, round(empty * row), replace=False)
@@ -104,6 +107,21 @@ def draw_batch(
                 texts[column] = words
                 truth[:, column], same[:, column] = -1.0, 1.0
     return Batch(all_frames, texts, truth, same, blocks)
+
+
+def _judge_others(
+    family: Family, known: list[Known], texts: list[str], place: tuple[slice, slice],
+    truth: Float[np.ndarray, "frames texts"], same: Float[np.ndarray, "frames texts"],
+) -> None:  # fmt: skip
+    """Judge a family's frames, in place, by sentences of others that it says too: they mean the same of them."""
+    rows, columns = place
+    own = range(len(texts))[columns]
+    column = {texts[k]: k for k in own}
+    for k, text in enumerate(texts):
+        if k not in own:
+            found = truth[rows, column[text]] if text in column else family.judge(text, known)
+            if found is not None:
+                truth[rows, k], same[rows, k] = found, 1.0
 
 
 def jumble(rng: np.random.Generator, text: str) -> str:

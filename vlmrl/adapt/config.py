@@ -59,11 +59,11 @@ class LabelConfig:
     nothing: float = 0.003
     """The label of every sentence on a frame that shows nothing at all, and of every frame for jumbled words."""
     foreign: float = 0.03
-    """The label of a frame and a sentence that come from two sources."""
+    """The label of a frame and a sentence that come from two sources, where the frame's own does not say it too."""
     truth_weight: float = 2.0
     """A pair weighs 1 + this times its truth: true pairs are few."""
     foreign_weight: float = 0.25
-    """Weight of pairs whose frame and sentence come from two sources."""
+    """Weight of such pairs."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,8 @@ class AdaptConfig:
     validate_every: int = 500
     """Steps between validations; each writes a checkpoint, and so do five minutes without one."""
     validation_frames: int = 512
-    """Held-out frames of a validation."""
+    """Held-out frames of a validation by loss and AUC. The facts of each source that is kept on disk, stored or of a
+    world, and has a grammar are judged one by one on up to 1,500 more."""
     log_every: int = 50
     """Steps between lines of metrics.jsonl."""
     export: Literal["best", "latest"] = "best"

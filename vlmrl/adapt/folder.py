@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tempfile
 import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ import torch
 
 from vlmrl.adapt.batches import Batch
 from vlmrl.adapt.lora import merged_state
+from vlmrl.adapt.pairs import Family
+from vlmrl.adapt.worlds import WorldFrames
 from vlmrl.checkpoints import replace_file
 from vlmrl.configs import redact, to_plain
 from vlmrl.encoders.sources import CONFIG_FILE, PREFERRED, LoadedClip
@@ -84,6 +88,20 @@ def _write_tokenizer(folder: Path, tokenizer: Any) -> None:
             replace_file(folder / path.name, path.read_bytes())
 
 
+def source_rows(families: Sequence[Family], shares: Sequence[float]) -> list[dict[str, Any]]:
+    """Return what adapt.json says of each source; of one that is drawn anew for each batch, no counts of frames."""
+    rows = []
+    for family, share in zip(families, shares, strict=True):
+        for store in family.stores:
+            anew = isinstance(store, WorldFrames)
+            counts = {
+                "frames": None if anew else store.count,
+                "held_out": None if anew else store.held_out,
+            }
+            rows.append({"family": family.name, "source": store.name, "share": share, **counts})
+    return rows
+
+
 def write_record(folder: Path, record: dict[str, Any]) -> None:
     """Write adapt.json: what the weights beside it were made of."""
     content = redact(
@@ -91,6 +109,27 @@ def write_record(folder: Path, record: dict[str, Any]) -> None:
     )
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     replace_file(folder / RECORD, text.encode())
+
+
+def last_good(folder: Path) -> str:
+    """Say which weights a folder holds."""
+    file = folder / RECORD
+    if not file.exists():
+        return "no weights were saved before"
+    return f"the last good weights, of step {json.loads(file.read_bytes())['step']}, are in {folder}"
+
+
+@contextlib.contextmanager
+def what_is_kept_said(folder: Path) -> Iterator[None]:
+    """Add to an error of the disk, wherever it is met, what is kept in the folder and how to go on.
+
+    Raises: OSError that says so.
+    """
+    try:
+        yield
+    except OSError as error:
+        text = f"{error.strerror or error}; {last_good(folder)}; then: vlmrl adapt --resume {folder}"
+        raise OSError(error.errno or 0, text) from error
 
 
 def save_bad_batch(folder: Path, step: int, batch: Batch) -> Path:

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -17,13 +17,14 @@ from vlmrl import checkpoints
 from vlmrl.adapt.batches import Ahead, BatchMaker, Inputs, split_counts
 from vlmrl.adapt.config import AdaptConfig, require_sources
 from vlmrl.adapt.families import family_names, open_families
-from vlmrl.adapt.folder import RECORD, export, save_bad_batch
+from vlmrl.adapt.folder import RECORD, export, last_good, save_bad_batch, source_rows, what_is_kept_said
 from vlmrl.adapt.model import image_shape, load_start
 from vlmrl.adapt.pairs import Family, family_shares
 from vlmrl.adapt.progress import AdaptProgress, AdaptResult, Report, share_done
 from vlmrl.adapt.tokens import Tokens
 from vlmrl.adapt.training import NotFinite, Training
-from vlmrl.configs import from_plain
+from vlmrl.checkpoints import Checkpoint
+from vlmrl.configs import from_plain, to_plain
 from vlmrl.encoders.sources import LoadedClip
 from vlmrl.encoders.words import WORDS_FILE
 from vlmrl.errors import UsageError
@@ -49,7 +50,7 @@ def run(
         require_sources(config)
     device = resolve_device(config.device)
     folder = RunFolder.create(config.out, config, KIND)
-    with folder:
+    with folder, what_is_kept_said(folder.path):
         try:
             work = _Work(config, folder, device, families)
         except UsageError:
@@ -65,7 +66,7 @@ def resume(
     families: Sequence[Family] | None = None,
     weights: Literal["fp16", "fp32"] | None = None,
 ) -> AdaptResult:
-    """Go on with the adaptation in `path` from its last checkpoint; one that is finished is left as it is.
+    """Go on with the adaptation in `path` from its last checkpoint; of one that is finished no source is opened.
 
     By steps and on a CPU it goes on exactly as if it had never stopped; by the clock it has the minutes that were
     left. `device` and the precision of exported `weights` may differ from those that it began with.
@@ -74,7 +75,7 @@ def resume(
     content = read_config(path, KIND)
     config = replace(from_plain(AdaptConfig, content["config"]), out=Path(path))
     config = replace(config, device=device or config.device, weights=weights or config.weights)
-    with RunFolder.open(path, writing=True, kind=KIND) as folder:
+    with RunFolder.open(path, writing=True, kind=KIND) as folder, what_is_kept_said(folder.path):
         found = _finished(config, folder)
         if found is not None:
             return found
@@ -82,7 +83,7 @@ def resume(
 
 
 def _finished(config: AdaptConfig, folder: RunFolder) -> AdaptResult | None:
-    """Return what the adaptation in `folder` ended with, if nothing of it is left to do."""
+    """Return what the adaptation in `folder` ended with, if it is trained; its weights as `config` wants them."""
     file = folder.path / RECORD
     if not file.exists() or not checkpoints.list_checkpoints(folder.path / CHECKPOINTS):
         return None
@@ -92,10 +93,25 @@ def _finished(config: AdaptConfig, folder: RunFolder) -> AdaptResult | None:
     folder.mend_best(last)
     chosen = folder.load_checkpoint("best") if config.export == "best" else last
     record = json.loads(file.read_bytes())
-    if record["step"] != chosen.global_step or record["config"]["weights"] != config.weights:
-        return None
+    if (record["step"], record["config"]["weights"]) != (chosen.global_step, config.weights):
+        record = _export_again(config, folder, chosen, record)
     _clear(config, folder)
     return AdaptResult(folder.path, last.global_step, record["step"], record["validation"])
+
+
+def _export_again(
+    config: AdaptConfig, folder: RunFolder, checkpoint: Checkpoint, record: dict[str, Any]
+) -> dict[str, Any]:
+    """Write the weights of a checkpoint as `config` asks for them; return the old `record` with what is new."""
+    guard_import_order()
+    loaded = load_start(config.start, config.seed)
+    with torch.random.fork_rng(devices=[]):
+        Training(config, loaded, torch.device("cpu")).restore(checkpoint)
+    extra = checkpoint.extra
+    record |= {"step": checkpoint.global_step, "validation": extra["validation"], "seconds": extra["seconds"]}
+    record["config"] = to_plain(config)
+    export(folder.path, loaded, config.weights, record)
+    return record
 
 
 def _clear(config: AdaptConfig, folder: RunFolder) -> None:
@@ -147,16 +163,12 @@ class _Work:
             self.validated = checkpoint.extra.get("validated", checkpoint.global_step)
             self.saved, self.saved_at = self.training.step, self.training.seconds
         devices = [self.device] if self.device.type == "cuda" else []
-        try:
-            if saved:
-                self.folder.mend_best(checkpoint)
-            self.folder.take_back(self.training.step)
-            with torch.random.fork_rng(devices=devices):
-                self._train(on_progress, fresh=not saved)
-            self._finish()
-        except OSError as error:
-            text = f"{error.strerror or error}; {self._last_good()}; then: vlmrl adapt --resume {self.folder.path}"
-            raise OSError(error.errno or 0, text) from error
+        if saved:
+            self.folder.mend_best(checkpoint)
+        self.folder.take_back(self.training.step)
+        with torch.random.fork_rng(devices=devices):
+            self._train(on_progress, fresh=not saved)
+        self._finish()
         record = json.loads((self.folder.path / RECORD).read_bytes())
         return AdaptResult(self.folder.path, self.training.step, record["step"], record["validation"])
 
@@ -215,7 +227,7 @@ class _Work:
         whence = f"--start local-dir:{self.folder.path}, " if (self.folder.path / RECORD).exists() else ""
         remedy = f"begin anew with {whence}--lr lower than {self.config.learning_rate():g}"
         return NotFinite(
-            f"{error}; expected a finite number; its batch is in {place}, {self._last_good()}; {remedy}"
+            f"{error}; expected a finite number; its batch is in {place}, {last_good(self.folder.path)}; {remedy}"
         )
 
     def _validate(self) -> None:
@@ -242,15 +254,9 @@ class _Work:
         return path
 
     def _export(self, step: int, validation: dict[str, float]) -> None:
-        families = self.maker.families
-        data = [
-            {"family": family.name, "source": store.name, "share": share, "frames": store.count,
-             "held_out": store.held_out}
-            for family, share in zip(families, self.maker.shares, strict=True) for store in family.stores
-        ]  # fmt: skip
         record = {"step": step, "validation": validation, "seconds": self.training.seconds}
         record |= {"precision": str(self.training.half or torch.float32), "device": self.device.type}
-        record |= {"data": data, "config": self.config}
+        record |= {"data": source_rows(self.maker.families, self.maker.shares), "config": self.config}
         if self.unchecked:
             record["words"] = self.unchecked
         export(self.folder.path, self.training.loaded, self.config.weights, record)
@@ -268,13 +274,6 @@ class _Work:
             self._export(checkpoint.global_step, checkpoint.extra["validation"])
             self.training.step, self.training.seconds = step, seconds
         _clear(self.config, self.folder)
-
-    def _last_good(self) -> str:
-        file = self.folder.path / RECORD
-        if not file.exists():
-            return "no weights were saved before"
-        step = json.loads(file.read_bytes())["step"]
-        return f"the last good weights, of step {step}, are in {self.folder.path}"
 
     def _report(self, loss: float, first: int, seconds: float) -> AdaptProgress:
         step, total = self.training.step, self.config.steps

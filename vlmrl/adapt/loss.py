@@ -15,7 +15,7 @@ def pair_labels(
 ) -> Float[Tensor, "frames texts"]:
     """Return the labels of pairs by their truth, 0..1; below 0 it marks a frame of nothing, or words in disorder.
 
-    `same` is 1 where frame and sentence are of one family, else 0.
+    `same` is 1 where the sentence is one of the frame's own family, else 0.
     """
     label = torch.where(same > 0, config.floor + (config.ceiling - config.floor) * truth, config.foreign)
     return torch.where(truth < 0, config.nothing, label)
@@ -24,7 +24,7 @@ def pair_labels(
 def pair_weights(
     truth: Float[Tensor, "frames texts"], same: Float[Tensor, "frames texts"], config: LabelConfig
 ) -> Float[Tensor, "frames texts"]:
-    """Return the weights of pairs; `same` is 1 where frame and sentence are of one family, else 0."""
+    """Return the weights of pairs; `same` is 1 where the sentence is one of the frame's own family, else 0."""
     own = 1.0 + config.truth_weight * truth.clamp(min=0)
     return torch.where(same > 0, own, config.foreign_weight)
 

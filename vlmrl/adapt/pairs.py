@@ -1,6 +1,6 @@
 """Frames with what is true of them, and the families of them that a batch is drawn from.
 
-Frames of one family are judged against every sentence of that family. In a *graded* family a grammar tells how
+Frames of one family are judged against every sentence of that family, and those of others that it says too. In a *graded* family a grammar tells how
 true any sentence is of any frame; in a *captioned* one each frame has its own captions and no others are true.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,6 +17,8 @@ from vlmrl.errors import usage_error
 from vlmrl.frames import Interpolation, check_frames, resize_frames
 
 Fits = Callable[[str], bool]
+ALWAYS = -1
+"""Stands for a fact, of sentences that are true of every frame."""
 MAX_TRIES = 100
 """Draws of a sentence that is short enough for the text tower."""
 
@@ -107,11 +110,15 @@ class ArrayStore:
 
 
 def fit_square(frames: np.ndarray, size: int, interpolation: Interpolation = "bicubic") -> np.ndarray:
-    """Squash frames uint8 (n, H, W, 3) to (n, size, size, 3), as an encoder of this interpolation does."""
-    if not len(frames) or frames.shape[1:3] == (size, size):
-        return frames.reshape(-1, size, size, 3)
-    pixels = resize_frames(check_frames(frames), size, interpolation=interpolation)
-    return pixels.permute(0, 2, 3, 1).contiguous().numpy()
+    """Squash frames uint8 (n, H, W, 3) to (n, size, size, 3), as an encoder of this interpolation does.
+
+    Raises: UsageError for other arrays.
+    """
+    pixels = check_frames(frames)
+    if not len(pixels) or pixels.shape[1:3] == (size, size):
+        return pixels.numpy().reshape(-1, size, size, 3)
+    resized = resize_frames(pixels, size, interpolation=interpolation)
+    return resized.permute(0, 2, 3, 1).contiguous().numpy()
 
 
 def split_tail(n: int, share: float) -> tuple[np.ndarray, np.ndarray]:
@@ -160,6 +167,34 @@ class Family:
             texts.append(sentence.text)
             truth[:, column] = sentence.truth(degrees)
         return texts, truth
+
+    def judge(self, text: str, known: list[Known]) -> np.ndarray | None:
+        """Return the truth (n,) of frames for a sentence that another family says; None if it means nothing here.
+
+        Captions say what a frame has that of them; a grammar judges what it says by one fact, or of every frame.
+        """
+        if self.grammar is None:
+            captions = [frame for part in known for frame in part.captions or ()]
+            if not any(text in frame for frame in captions):
+                return None
+            return np.array([frame.get(text, 0.0) for frame in captions], np.float32)
+        fact = self._facts_by_text.get(text)
+        if fact is None:
+            return None
+        degrees = np.concatenate([part.degrees for part in known if part.degrees is not None])
+        return np.ones(len(degrees), np.float32) if fact == ALWAYS else degrees[:, fact]
+
+    @cached_property
+    def _facts_by_text(self) -> dict[str, int]:
+        """The fact (column) that a sentence says alone, or ALWAYS, of those that training may hear."""
+        grammar = self.grammar
+        if not hasattr(grammar, "wordings"):
+            return {}
+        found: dict[str, int] = {}
+        for i in range(len(grammar.facts)):
+            found |= {f"{who} {phrase}": i for who in grammar.subjects for phrase in grammar.wordings(i)}
+            found |= dict.fromkeys(grammar.wordings(i, scenes=True), i)
+        return found | dict.fromkeys(grammar.plain, ALWAYS)
 
 
 def _own_captions(

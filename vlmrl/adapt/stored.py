@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from vlmrl.adapt.cache import DEGREES, FRAMES
+from vlmrl.adapt.checks import in_range
 from vlmrl.adapt.config import StoredSource
 from vlmrl.adapt.pairs import ArrayStore, Known, split_tail
 from vlmrl.errors import usage_error
@@ -33,7 +34,7 @@ def open_stored(
 ) -> dict[str, list[ArrayStore]]:
     """Open a folder's files, memory-mapped, by world; the last `held_out` share of each is held out.
 
-    Raises: UsageError for an empty folder, an unknown world, files that do not pair or fit its grammar.
+    Raises: UsageError for an empty folder, an unknown world, files that do not pair or fit its grammar, degrees outside 0..1.
     """
     if not source.folder.is_dir():
         raise usage_error("stored", source.folder, "a folder that exists", "check the path")
@@ -67,6 +68,9 @@ def _open(path: Path, facts: int, size: int, held_out: float, interpolation: Int
     if degrees.shape != (len(frames), facts):
         got = f"{beside.name} of shape {degrees.shape} for {len(frames)} frames"
         raise usage_error("stored", got, f"({len(frames)}, {facts}), a degree for each fact", REMEDY)
+    if degrees.dtype.kind not in "fiu" or not in_range(degrees):
+        got = f"{beside.name} of {degrees.dtype}, not all of them from 0 to 1"
+        raise usage_error("stored", got, "finite degrees from 0 to 1", REMEDY)
     if len(frames) < 2:
         raise usage_error("stored", f"{path} with {len(frames)} frames", "2 or more", REMEDY)
     name = path.name.removesuffix(FRAMES)

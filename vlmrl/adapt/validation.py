@@ -21,7 +21,7 @@ TRUE, FALSE = 0.75, 0.25
 CHUNK = 128
 """Frames that are embedded at once."""
 MOST = 1500
-"""Frames of a stored source on which its facts are judged one by one."""
+"""Held-out frames of each source on disk on which its facts are judged one by one, beside those of the batch."""
 
 
 def auc(scores: Float[np.ndarray, " n"], true: np.ndarray) -> float | None:
@@ -63,7 +63,7 @@ def _telling(truth: Float[np.ndarray, "n k"]) -> np.ndarray:
 def validate(
     model: Any, inputs: Inputs, maker: BatchMaker, labels: LabelConfig, half: torch.dtype | None
 ) -> dict[str, float]:
-    """Return loss, AUC and top-1 of the held-out batch, and the rank correlation of each stored source.
+    """Return loss, AUC and top-1 of the held-out batch, and the rank correlation of each source on disk with facts.
 
     Keys: loss; auc and top1 (means over families, and by family as auc/NAME); spearman/SOURCE, the mean over
     the facts of the correlation of similarity with degree. The model is left in evaluation mode.

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from vlmrl.adapt.cache import Part, cached_store
+from vlmrl.adapt.checks import checked_captions, checked_degrees, checked_states
 from vlmrl.adapt.config import WorldSource
 from vlmrl.adapt.pairs import Known, Store, fit_square, split_tail
 from vlmrl.adapt.stored import world_grammar
 from vlmrl.errors import usage_error
-from vlmrl.frames import Interpolation
+from vlmrl.frames import Interpolation, check_frames
 from vlmrl.runtime import without_display
 from vlmrl.tasks import check_env, slug
 
@@ -59,12 +60,18 @@ class WorldFrames:
         self.grammar = getattr(owner, "grammar", None) or world_grammar(self.name)
         self._degrees = getattr(owner, "fact_degrees", None) if self.grammar is not None else None
         self.grammar = self.grammar if self._degrees is not None else None
+        self._held_keys: set[int] = set()
+        """Keys of the states that were drawn anew to be held out."""
+        self._warned = False
 
     count = NOMINAL
     held_out = NOMINAL
 
     def draw(self, rng: np.random.Generator, n: int, held_out: bool = False) -> tuple[np.ndarray, Known]:
-        """Draw n states anew and their frames uint8 (n, S, S, 3); states of two generators are never the same."""
+        """Draw n states anew and their frames uint8 (n, S, S, 3).
+
+        Two generators give other states, save in a world that has few: that is warned of, once.
+        """
         if n == 0:
             known = (
                 Known(captions=[])
@@ -72,22 +79,24 @@ class WorldFrames:
                 else Known(degrees=np.zeros((0, len(self.grammar.facts))))
             )
             return np.zeros((0, self.size, self.size, 3), np.uint8), known
-        frames, about = self.look(self.states(rng, n))
+        states = self.states(rng, n)
+        self._note(states, held_out)
+        frames, about = self.look(states)
         return frames, Known(captions=about) if self.grammar is None else Known(degrees=np.array(about))
 
     def states(self, rng: np.random.Generator, n: int) -> np.ndarray:
         """Draw n states (n, S) that training may see: none shows a composition that the grammar holds out.
 
-        Raises: UsageError if hardly any may be seen.
+        Raises: UsageError if hardly any may be seen, or what the world gives is no states or degrees.
         """
         if self._degrees is None or not hasattr(self.grammar, "held_pairs"):
-            return np.asarray(self.world.sample_states(rng, n))
+            return checked_states(self.name, self.world.sample_states(rng, n), n)
         from vlmrl_envs.held_out import training_states
 
         found: list[np.ndarray] = []
         for _ in range(MAX_DRAWS):
-            states = np.asarray(self.world.sample_states(rng, n))
-            seen = training_states(self.grammar, np.asarray(self._degrees(states), np.float64))
+            states = checked_states(self.name, self.world.sample_states(rng, n), n)
+            seen = training_states(self.grammar, self._facts(states))
             found.append(states[seen])
             if sum(map(len, found)) >= n:
                 return np.concatenate(found)[:n]
@@ -95,22 +104,59 @@ class WorldFrames:
         raise usage_error("world", got, "states that training may see", "draw others in sample_states")
 
     def look(self, states: np.ndarray) -> tuple[np.ndarray, Any]:
-        """Return frames (n, S, S, 3) of states and, for each, degrees (F,) or truths by caption."""
+        """Return frames (n, S, S, 3) of states and, for each, degrees (F,) or truths by caption.
+
+        Raises: UsageError for frames, degrees or captions that nothing could be learnt from.
+        """
         drawn = self.world.render_states(states, size=(self.size, self.size))
+        check_frames(drawn, f"frames of {self.name}")
+        if len(drawn) != len(states):
+            got = f"{self.name}, whose render_states gives {len(drawn)} frames of {len(states)} states"
+            raise usage_error("world", got, f"{len(states)} frames", "draw one of each state")
         frames = fit_square(drawn, self.size, self.interpolation)
         if self._degrees is not None:
-            return frames, np.asarray(self._degrees(states), np.float32)
-        captions = [{c.text: float(c.degree) for c in self.world.describe(state)} for state in states]
-        if not all(captions):
-            remedy = "let it say something of every state that sample_states draws"
-            raise usage_error("world", f"{self.name}, without a caption for a state", "one or more", remedy)
-        return frames, captions
+            return frames, self._facts(states).astype(np.float32)
+        return frames, [checked_captions(self.name, self.world.describe(state)) for state in states]
 
-    def parts(self, seed: int, n: int) -> Iterator[Part]:
-        """Yield n frames in chunks, with what is known of them."""
+    def _facts(self, states: np.ndarray) -> np.ndarray:
+        """Return the degrees float64 (n, F) to which the grammar's facts hold in states."""
+        assert self._degrees is not None
+        facts = getattr(self.grammar, "facts", None)
+        return checked_degrees(
+            self.name, self._degrees(states), len(states), None if facts is None else len(facts)
+        )
+
+    def _note(self, states: np.ndarray, held_out: bool) -> None:
+        """Remember the states that are held out, and warn at the first that are trained on as well."""
+        if held_out:
+            self._held_keys.update(_keys(states))
+        elif not self._warned:
+            shared = sum(key in self._held_keys for key in _keys(states))
+            self._warned = shared > 0
+            self._warn(shared, f"a batch's {len(states)}")
+
+    def _warn(self, shared: int, total: str) -> None:
+        if shared:
+            text = f"{self.name}: {shared} of {total} states are both trained on and held out; expected none"
+            remedy = "its sample_states draws too few different ones for a validation on what is new"
+            warnings.warn(f"{text}; {remedy}", stacklevel=2)
+
+    def parts(self, seed: int, n: int, held_out: float) -> Iterator[Part]:
+        """Yield n frames in chunks, with what is known of them; the last share `held_out` is not to be trained on."""
         rng = np.random.default_rng([seed, zlib.crc32(self.name.encode())])
+        keys: list[int] = []
         for start in range(0, n, CHUNK):
-            yield self.look(self.states(rng, min(CHUNK, n - start)))
+            states = self.states(rng, min(CHUNK, n - start))
+            keys += _keys(states)
+            yield self.look(states)
+        rows, out = split_tail(n, held_out)
+        trained = set(keys[: len(rows)])
+        self._warn(sum(key in trained for key in keys[len(rows) :]), f"{len(out)} held-out")
+
+
+def _keys(states: np.ndarray) -> list[int]:
+    """Return a number for each state, the same for equal ones."""
+    return [hash(state.tobytes()) for state in states]
 
 
 def _open(source: WorldSource) -> Any:
@@ -165,7 +211,7 @@ def open_world(
         world.name,
         size,
         n,
-        lambda: world.parts(seed, n),
+        lambda: world.parts(seed, n, held_out),
         lambda known: split_tail(len(known), held_out),
         interpolation,
     )
