@@ -1,4 +1,4 @@
-"""What the experiments with the JAX agent share: conditions, seeds, a book of results that resumes, a table.
+"""What the experiments with the JAX agent share: conditions, seeds, what a row holds, a table.
 
 A row of `experiments/results/<name>.json` is one training run: its condition, seed and sentence, the success over
 100 fresh episodes at each horizon by the world's own check, what it cost, and on which hardware and commit.
@@ -8,11 +8,10 @@ The checkpoint judged is the last one; nothing is chosen or stopped by success.
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,11 @@ from typing import Any
 import numpy as np
 
 from experiments import summary
-from experiments.settings import agree, settings_of
+from experiments.book import Book
+from experiments.filling import fill
+from experiments.settings import settings_of
 from experiments.summary import RESULTS
-from experiments.weights import EARLIER, SEES, fingerprint, footnote, identity, is_earlier
+from experiments.weights import EARLIER, SEES, fingerprint, footnote, is_earlier
 from vlmrl.checkpoints import replace_file
 from vlmrl.evaluation import evaluate, record_video
 from vlmrl.progress import ProgressPrinter
@@ -62,39 +63,6 @@ def provenance(gpu: str | None = None) -> dict[str, Any]:
 def _cpu_lines() -> list[str]:
     path = Path("/proc/cpuinfo")
     return path.read_text().splitlines() if path.exists() else []
-
-
-def _matches(row: dict[str, Any], keys: dict[str, Any]) -> bool:
-    return all(row.get(name) == value for name, value in keys.items())
-
-
-class Book:
-    """A JSON list of rows on disk, kept whole whatever is killed when.
-
-    It is read anew before each answer and each addition, so that two experiments may fill it by turns.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    @property
-    def rows(self) -> list[dict[str, Any]]:
-        """The rows on disk now."""
-        return json.loads(self.path.read_text()) if self.path.exists() else []
-
-    def matching(self, **keys: Any) -> list[dict[str, Any]]:
-        """Return the rows with these values."""
-        return [row for row in self.rows if _matches(row, keys)]
-
-    def has(self, **keys: Any) -> bool:
-        """Tell whether a row with these values is there."""
-        return bool(self.matching(**keys))
-
-    def add(self, row: dict[str, Any], **instead_of: Any) -> None:
-        """Append a row, in place of those with the given values if any, and write the file anew, atomically."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        kept = [old for old in self.rows if not instead_of or not _matches(old, instead_of)]
-        replace_file(self.path, (json.dumps([*kept, row], indent=1) + "\n").encode())
 
 
 def run_one(
@@ -206,27 +174,6 @@ def placed(config: TrainConfig, seed: int, out: Path, total_steps: int | None) -
     return config if total_steps is None else replace(config, total_steps=total_steps)
 
 
-def fill(
-    book: Book,
-    wanted: Iterable[tuple[dict[str, Any], TrainConfig]],
-    run: Callable[[dict[str, Any], TrainConfig], dict[str, Any]],
-    report: Callable[[], None],
-) -> None:
-    """Run each wanted row that the book lacks, or has from other settings or weights of the encoder; then report.
-
-    wanted: what names a row in the book, and its run's settings with the run folder. run: returns the row for the two.
-    """
-    for named, config in wanted:
-        assert config.out is not None
-        known = {**named, **identity(config.reward, config.encoder, config.task.alpha)}
-        if any(agree(row.get("settings", {}), settings_of(config)) for row in book.matching(**known)):
-            continue
-        print(config.out.name, flush=True)
-        row = run(named, config)
-        book.add(row, **named, encoder=row["encoder"])
-        report()
-
-
 def main(task_name: str, horizons: Sequence[int], claim: str, arguments: Sequence[str] | None = None) -> None:
     """Run the conditions and seeds of one task that are not in the book yet, and write its table; None reads sys.argv.
 
@@ -250,9 +197,11 @@ def main(task_name: str, horizons: Sequence[int], claim: str, arguments: Sequenc
         return run_one(config, horizons, args.episodes, args.runs / "videos" / f"{config.out.name}.mp4")
 
     def report() -> None:
-        args.results.with_suffix(".md").write_text(f"{claim}\n\n{table(book.rows)}")
-        if args.results.parent == RESULTS:
-            summary.write()
+        with book.held():
+            text = f"{claim}\n\n{table(book.rows)}"
+            replace_file(args.results.with_suffix(".md"), text.encode())
+            if args.results.parent == RESULTS:
+                summary.write()
 
     fill(book, wanted, run, report)
     if book.rows:

@@ -18,6 +18,7 @@ from itertools import product
 from typing import Any
 
 from experiments import aggregate, common
+from experiments.filling import fill
 from experiments.humanoid_conditions import (
     CONDITIONS,
     LARGE,
@@ -79,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 out = args.runs / f"{task}-{condition}-{seed}"
                 named = {"task": task, "condition": condition, "seed": seed}
                 wanted.append((named, common.placed(config, seed, out, args.total_steps)))
-        common.fill(
+        fill(
             book,
             wanted,
             lambda named, config: run_row(config, named["condition"], args.episodes),

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments import aggregate, common, curves
+from experiments import aggregate, curves
+from experiments.book import Book
 from experiments.humanoid_conditions import (
     CONDITIONS,
     LARGE,
@@ -101,13 +102,15 @@ def _line(task: str, condition: str, rows: Sequence[dict[str, Any]]) -> str:
 
 def report(results: Path, runs: Path, videos: bool) -> None:
     """Write the table, the learning curves and, where run folders are there, the median seeds' videos."""
-    rows = common.Book(results).rows
+    book = Book(results)
     claim = (
         "Interquartile mean over seeds [95% stratified bootstrap interval, which of three seeds reaches from the least to the "
         "largest]; success: the pose held for half of the steps, 100 episodes."
     )
-    replace_file(results.with_suffix(".md"), f"{claim}\n\n{table(rows)}".encode())
-    curves.draw(rows, results.with_name(f"{results.stem}_curves.png"))
+    with book.held():
+        rows = book.rows
+        replace_file(results.with_suffix(".md"), f"{claim}\n\n{table(rows)}".encode())
+        curves.draw(rows, results.with_name(f"{results.stem}_curves.png"))
     for (task, condition), mine in aggregate.groups(rows, task=TASKS, condition=CONDITIONS) if videos else ():
         row = aggregate.median_row(mine)
         folder = runs / f"{task}-{condition}-{row['seed']}"

@@ -23,6 +23,8 @@ from typing import Any
 import numpy as np
 
 from experiments import aggregate, common
+from experiments.book import Book, Row
+from experiments.filling import fill
 from vlmrl.checkpoints import replace_file
 from vlmrl.errors import UsageError
 from vlmrl.preferences.online_config import LabellerName, PreferencesConfig
@@ -74,10 +76,10 @@ def configured(task: str, labeller: str, seed: int) -> TrainConfig:
     return replace(config, labeller=name, preferences=asked, seed=seed, total_steps=length, video=False)
 
 
-def run_row(config: TrainConfig, labeller: str, episodes: int, book: common.Book) -> dict[str, Any]:
-    """Train once in the run's own folder, `config.out`; return the row. `book` holds the oracle's, unless this is it."""
+def run_row(config: TrainConfig, labeller: str, episodes: int) -> dict[str, Any]:
+    """Train once in the run's own folder, `config.out`; return the row, but for its oracle's success (`with_oracles`)."""
     assert config.out is not None
-    task, seed = config.task.name, config.seed
+    task = config.task.name
     if task in METAWORLD:
         from experiments import sac_preferences
 
@@ -88,9 +90,8 @@ def run_row(config: TrainConfig, labeller: str, episodes: int, book: common.Book
     metrics = read_metrics(config.out)
     last = {key.removeprefix("learned/"): value for key, value in metrics[-1].items()}
     curve = aggregate.thinned(metrics)
-    oracle = row if labeller == "oracle" else _oracle(book.rows, task, seed)
     return {
-        **row, "labeller": labeller, "oracle_success": oracle["success"] if oracle else None, "evidence": _evidence(labeller),
+        **row, "labeller": labeller, "oracle_success": None, "evidence": _evidence(labeller),
         **{name: last.get(name) for name in (
             "pairs_asked", "labels", "abstained", "label_accuracy", "label_accuracy_wide", "validation_accuracy", "ece",
             "progress_correlation",
@@ -103,9 +104,10 @@ def _evidence(labeller: str) -> str:
     return "in-domain, caption-supervised" if labeller == "encoder" else "the world's own progress"
 
 
-def _oracle(rows: Sequence[dict[str, Any]], task: str, seed: int) -> dict[str, Any] | None:
-    wanted = (task, "oracle", seed)
-    return next((r for r in rows if (r["task"], r["labeller"], r["seed"]) == wanted), None)
+def with_oracles(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows, each with the success of the oracle's of its task and seed: None until that one has been run."""
+    reached = {(row["task"], row["seed"]): row["success"] for row in rows if row["labeller"] == "oracle"}
+    return [{**row, "oracle_success": reached.get((row["task"], row["seed"]))} for row in rows]
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
@@ -142,13 +144,16 @@ def _share(values: Sequence[float | None]) -> str:
 
 
 def report(results: Path) -> None:
-    """Write the table of a results file beside it."""
+    """Put the oracles' successes, which another process may have measured since, into the rows; write their table."""
+    book = Book(results)
+    book.change(with_oracles)
     claim = (
         "Policies trained on a reward learned from answered pairs alone. Interquartile mean over seeds [95% bootstrap "
         f"interval] of 100 episodes, one figure for each horizon; reaches it: within {NEAR:.0%} of the policy trained on the "
         "oracle's answers. Labels right: on the side of more progress, ties half. The encoder is in-domain."
     )
-    replace_file(results.with_suffix(".md"), f"{claim}\n\n{table(common.Book(results).rows)}".encode())
+    with book.held():
+        replace_file(results.with_suffix(".md"), f"{claim}\n\n{table(book.rows)}".encode())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -162,8 +167,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     common.add_arguments(parser, "preferences")
     parser.add_argument("--report", action="store_true", help="run nothing")
     args = common.parsed(parser, arguments)
-    book = common.Book(args.results)
-    # The oracle goes first whether it is asked for or not: each row holds what it reached.
+    book = Book(args.results)
+    # The oracle goes first whether it is asked for or not: each row is to hold what it reached.
     wanted = []
     for task, seed in [] if args.report else product(args.tasks, args.seeds):
         for who in dict.fromkeys(["oracle", *args.labellers]):
@@ -171,10 +176,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             config = common.placed(configured(task, who, seed), seed, out, args.total_steps)
             wanted.append(({"task": task, "labeller": who, "seed": seed}, config))
     try:
-        common.fill(
+        fill(
             book,
             wanted,
-            lambda named, config: run_row(config, named["labeller"], args.episodes, book),
+            lambda named, config: run_row(config, named["labeller"], args.episodes),
             lambda: report(args.results),
         )
         if book.rows:

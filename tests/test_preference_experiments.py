@@ -13,6 +13,7 @@ from stable_baselines3 import SAC
 from test_preference_runs import PREFERENCES, SMALL, draw
 
 from experiments import preferences, sac_preferences
+from experiments.book import locked
 from vlmrl.rollout import ResumeWarning
 from vlmrl.runs import read_metrics
 from vlmrl.tasks import Task, get_task
@@ -52,6 +53,24 @@ def test_rows_carry_the_oracles_success_and_the_book_resumes(
     shown = capsys.readouterr().out
     assert "| cartpole | control_flipped_labels | 0 |" in shown and "| 0.0% |" in shown
     assert shown.splitlines()[-1] in (tmp_path / "preferences.md").read_text()
+
+
+def test_a_row_whose_oracle_is_run_elsewhere_gets_its_success_later(
+    small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("fcntl")
+    (tmp_path / "runs").mkdir()
+    with locked(tmp_path / "runs" / "preferences-cartpole-oracle-0.lock"):
+        preferences.main([*small, "--labellers", "encoder"])
+    (row,) = json.loads((tmp_path / "preferences.json").read_text())
+    assert row["labeller"] == "encoder" and row["oracle_success"] is None
+    assert "not run" in (tmp_path / "preferences.md").read_text()
+    oracle = {**row, "labeller": "oracle", "success": {"6": 0.5}}
+    preferences.Book(tmp_path / "preferences.json").add(oracle)
+    preferences.main([*small, "--report"])
+    rows = json.loads((tmp_path / "preferences.json").read_text())
+    assert [row["oracle_success"] for row in rows] == [{"6": 0.5}] * 2
+    assert "50%" in (tmp_path / "preferences.md").read_text()
 
 
 def test_conditions_become_settings() -> None:
