@@ -20,7 +20,7 @@ import numpy as np
 
 from experiments import summary
 from experiments.book import Book
-from experiments.filling import fill
+from experiments.filling import end, fill
 from experiments.settings import settings_of
 from experiments.summary import RESULTS
 from experiments.weights import EARLIER, SEES, fingerprint, footnote, is_earlier
@@ -203,6 +203,7 @@ def main(task_name: str, horizons: Sequence[int], claim: str, arguments: Sequenc
             if args.results.parent == RESULTS:
                 summary.write()
 
-    fill(book, wanted, run, report)
+    failed = fill(book, wanted, run, report)
     if book.rows:
         print(table(book.rows))
+    end(failed)

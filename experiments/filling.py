@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from experiments.book import Book, locked
@@ -19,12 +22,15 @@ def fill(
     wanted: Iterable[tuple[Named, TrainConfig]],
     run: Callable[[Named, TrainConfig], dict[str, Any]],
     report: Callable[[], None],
-) -> None:
-    """Run each wanted row that the book lacks, or has from other settings or weights of the encoder; then report.
+) -> list[str]:
+    """Run each wanted row that the book lacks, or has from other settings or weights of the encoder, and report after each.
 
-    A run that another process has under way, which a lock beside its folder tells, is left to that process.
+    A run that another process has under way, which a lock beside its folder tells, is left to that process. A run that
+    fails is said in one line, its traceback kept beside its folder as NAME.error, and the others go on: hand the lines,
+    which are returned, to `end`.
     wanted: what names a row in the book, and its run's settings with the run folder. run: returns the row for the two.
     """
+    failed = []
     for named, config in wanted:
         assert config.out is not None
         if is_done(book, named, config):
@@ -35,9 +41,29 @@ def fill(
                 print(f"{config.out.name}: another process runs it", flush=True)
             elif not is_done(book, named, config):  # nobody has just ended it
                 print(config.out.name, flush=True)
-                row = run(named, config)
-                book.add(row, **named, encoder=row["encoder"])
-                report()
+                config.out.with_name(f"{config.out.name}.error").unlink(missing_ok=True)
+                try:
+                    row = run(named, config)
+                    book.add(row, **named, encoder=row["encoder"])
+                    report()
+                except Exception as error:
+                    failed.append(failure(config.out, error))
+    return failed
+
+
+def failure(out: Path, error: Exception) -> str:
+    """Say in one line, which is returned, why the run at `out` failed; its traceback goes into a file beside the folder."""
+    out.with_name(f"{out.name}.error").write_text("".join(traceback.format_exception(error)))
+    line = f"{out.name}: {type(error).__name__}: {' '.join(str(error).split())}"
+    print(f"failed: {line}", file=sys.stderr, flush=True)
+    return line
+
+
+def end(failed: Sequence[str]) -> None:
+    """List the runs that failed and leave with exit code 1, if any did."""
+    if failed:
+        print("\n".join([f"failed, {len(failed)} in all:", *failed]), file=sys.stderr)
+        sys.exit(1)
 
 
 def is_done(book: Book, named: Named, config: TrainConfig) -> bool:

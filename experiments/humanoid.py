@@ -18,7 +18,7 @@ from itertools import product
 from typing import Any
 
 from experiments import aggregate, common
-from experiments.filling import fill
+from experiments.filling import end, fill
 from experiments.humanoid_conditions import (
     CONDITIONS,
     LARGE,
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 out = args.runs / f"{task}-{condition}-{seed}"
                 named = {"task": task, "condition": condition, "seed": seed}
                 wanted.append((named, common.placed(config, seed, out, args.total_steps)))
-        fill(
+        failed = fill(
             book,
             wanted,
             lambda named, config: run_row(config, named["condition"], args.episodes),
@@ -89,6 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if book.rows:
             report(args.results, args.runs, videos=not args.no_videos)
             print(table(book.rows))
+        end(failed)
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

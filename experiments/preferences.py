@@ -24,7 +24,7 @@ import numpy as np
 
 from experiments import aggregate, common
 from experiments.book import Book, Row
-from experiments.filling import fill
+from experiments.filling import end, fill
 from vlmrl.checkpoints import replace_file
 from vlmrl.errors import UsageError
 from vlmrl.preferences.online_config import LabellerName, PreferencesConfig
@@ -176,7 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             config = common.placed(configured(task, who, seed), seed, out, args.total_steps)
             wanted.append(({"task": task, "labeller": who, "seed": seed}, config))
     try:
-        fill(
+        failed = fill(
             book,
             wanted,
             lambda named, config: run_row(config, named["labeller"], args.episodes),
@@ -185,6 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if book.rows:
             report(args.results)
             print(table(book.rows))
+        end(failed)
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

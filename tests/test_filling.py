@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from experiments.book import Book, locked
-from experiments.filling import fill
+from experiments.filling import end, fill
 from experiments.settings import settings_of
+from vlmrl.errors import UsageError
 from vlmrl.tasks import get_task
 from vlmrl.training import TrainConfig
 
@@ -64,3 +65,41 @@ def test_a_run_that_has_just_ended_elsewhere_is_not_run_again(
     monkeypatch.setattr(book, "matching", lambda **keys: next(known, found(**keys)))
     fill(book, wanted[:1], runner(ran), lambda: None)
     assert ran == [0]
+
+
+def test_a_bad_run_does_not_stop_the_others(
+    wanted: Wanted, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    book, ran = Book(tmp_path / "book.json"), []
+    good = runner(ran)
+
+    def run(named: dict, config: TrainConfig) -> dict:
+        if config.seed == 0:
+            raise FloatingPointError("reward: got nan\nat step 3")
+        return good(named, config)
+
+    failed = fill(book, wanted, run, lambda: None)
+    assert ran == [1, 2] and failed == ["run-0: FloatingPointError: reward: got nan at step 3"]
+    assert "in run\n" in (tmp_path / "runs" / "run-0.error").read_text()
+    assert capsys.readouterr().err == f"failed: {failed[0]}\n"
+    with pytest.raises(SystemExit) as caught:
+        end(failed)
+    assert caught.value.code == 1 and failed[0] in capsys.readouterr().err
+    assert fill(book, wanted, good, lambda: None) == [] and ran == [1, 2, 0]
+    assert not (tmp_path / "runs" / "run-0.error").exists()
+    end([])
+
+
+def test_a_person_and_settings_that_cannot_be_stop_all(wanted: Wanted, tmp_path: Path) -> None:
+    def interrupted(*_: object) -> dict:
+        raise KeyboardInterrupt
+
+    def refused() -> Iterator[tuple[dict, TrainConfig]]:
+        raise UsageError("condition: got often")
+        yield
+
+    book = Book(tmp_path / "book.json")
+    with pytest.raises(KeyboardInterrupt):
+        fill(book, wanted, interrupted, lambda: None)
+    with pytest.raises(UsageError):
+        fill(book, refused(), interrupted, lambda: None)
