@@ -25,11 +25,14 @@ from experiments.settings import settings_of
 from experiments.summary import RESULTS
 from experiments.weights import EARLIER, SEES, fingerprint, footnote, is_earlier
 from vlmrl.checkpoints import replace_file
+from vlmrl.configs import from_plain
+from vlmrl.encoders.slow import PREFIX
+from vlmrl.errors import UsageError
 from vlmrl.evaluation import evaluate, record_video
 from vlmrl.progress import ProgressPrinter
-from vlmrl.runs import git_state, read_metrics, versions
+from vlmrl.runs import RunFolder, git_state, read_config, read_metrics, versions
 from vlmrl.runtime import cores
-from vlmrl.training import TrainConfig, load_run, preset, train
+from vlmrl.training import TrainConfig, load_run, preset, resume, train
 
 CONDITIONS = ("vlm", "state_similarity", "constant", "random_encoder", "swapped_goal")
 """The reward, the ceiling, and three controls that must fail."""
@@ -70,16 +73,21 @@ def run_one(
 ) -> dict[str, Any]:
     """Train once in the folder `config.out`, judge the last checkpoint at each horizon; return the row.
 
-    What a stopped sitting left half done in that folder goes first.
-    keep_states: write the states of the shortest horizon's episodes into the run folder, as `STATES`.
+    A stopped sitting in that folder is gone on with where it can be (`stopped_after`); else what it holds goes first.
+    wall_seconds counts all sittings. keep_states: write the states of the shortest horizon's episodes into the run
+    folder, as `STATES`.
     """
     assert config.out is not None
-    shutil.rmtree(config.out, ignore_errors=True)
     printer = ProgressPrinter(every_s=10)
     known = known_before(config)
+    before = stopped_after(config, known["weights"])
     started = time.perf_counter()
-    run = train(config, printer)
-    seconds = time.perf_counter() - started
+    if before is None:
+        shutil.rmtree(config.out, ignore_errors=True)
+        run = train(config, printer)
+    else:
+        run = resume(config.out, printer)
+    seconds = (before or 0.0) + time.perf_counter() - started
     printer.close()
     rows = read_metrics(run.path)
     run = load_run(run.path)
@@ -101,6 +109,25 @@ def run_one(
         "steps_at_goal": {h: round(found["steps_at_goal"], 4) for h, found in judged.items()},
         "episodes": episodes,
     }
+
+
+def stopped_after(config: TrainConfig, weights: str | None) -> float | None:
+    """Return the seconds that a stopped run in the folder `config.out` took so far; None where it is to begin anew.
+
+    That is where it began with other settings or weights of the encoder, or has no whole checkpoint. A finished run, for
+    its row was deleted then, and one of an encoder that measures its own time, which it does for one sitting, too.
+    """
+    assert config.out is not None
+    try:
+        began = from_plain(TrainConfig, read_config(config.out)["config"])
+        checkpoint = RunFolder.open(config.out).load_checkpoint()
+    except UsageError:
+        return None
+    same = replace(began, out=config.out) == config and checkpoint.extra.get("weights") == weights
+    goes_on = same and 0 < checkpoint.global_step < config.total_steps and "loop" in checkpoint.extra
+    if not goes_on or config.encoder.startswith(PREFIX):
+        return None
+    return float(checkpoint.extra["loop"]["seconds"])
 
 
 def known_before(config: TrainConfig) -> dict[str, Any]:

@@ -12,6 +12,8 @@ import pytest
 from experiments import common, pretrained_check, summary, weights
 from vlmrl.agents.config import PPOConfig
 from vlmrl.encoders import sources
+from vlmrl.progress import Progress, ProgressPrinter
+from vlmrl.runs import read_metrics
 from vlmrl.tasks import get_task
 from vlmrl.training import TrainConfig
 
@@ -79,6 +81,50 @@ def test_a_row_of_other_settings_is_measured_again(small: Path, monkeypatch: pyt
     )  # as books once were
     monkeypatch.setattr(common, "run_one", lambda *a: pytest.fail("ran again what is in the book"))
     assert "settings" not in rows()[0]
+
+
+@pytest.fixture
+def stopped(small: Path, monkeypatch: pytest.MonkeyPatch) -> TrainConfig:
+    """The settings of a run that was stopped after two of its four updates."""
+    config = replace(common.preset("cartpole"), reward="state_similarity", out=small / "run", total_steps=32)
+
+    class Stopping(ProgressPrinter):
+        def __call__(self, progress: Progress) -> None:
+            if progress.global_step == 16:
+                raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(common, "ProgressPrinter", Stopping)
+        with pytest.raises(KeyboardInterrupt):
+            common.run_one(config, (4,), 3, None)
+    assert len(read_metrics(small / "run")) == 2
+    return config
+
+
+def test_a_stopped_run_goes_on_and_counts_all_its_seconds(
+    stopped: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(common, "train", lambda *_: pytest.fail("began anew"))
+    before = common.stopped_after(stopped, None)
+    assert before is not None and before > 0
+    row = common.run_one(stopped, (4,), 3, None, keep_states=True)
+    assert row["env_steps"] == 32 and row["wall_seconds"] >= round(before, 1)
+    assert common.stopped_after(stopped, None) is None, "it is finished: its row must have been deleted"
+    monkeypatch.undo()
+    whole = replace(stopped, out=stopped.out.with_name("whole"))
+    assert common.run_one(whole, (4,), 3, None)["steps_at_goal"] == row["steps_at_goal"]
+    rewards = [[line["vlm_reward"] for line in read_metrics(config.out)] for config in (stopped, whole)]
+    assert rewards[0] == rewards[1], "to the bit"
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"num_envs": 4}, {"total_steps": 48}])  # fmt: skip
+def test_a_stopped_run_of_other_settings_or_weights_begins_anew(stopped: TrainConfig, change: dict) -> None:
+    assert common.stopped_after(replace(stopped, **change), None) is None
+    assert common.stopped_after(stopped, "other weights") is None
+    assert common.stopped_after(replace(stopped, out=stopped.out / "nowhere"), None) is None
+    made = stopped.out / "config.json"
+    made.write_text(made.read_text().replace('"embedded"', '"as-slow-as:ViT-L-14"'))
+    assert common.stopped_after(replace(stopped, encoder="as-slow-as:ViT-L-14"), None) is None
 
 
 def test_pretrained_check_trains_with_a_model_of_ones_own(
