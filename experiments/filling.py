@@ -15,6 +15,7 @@ from vlmrl.training import TrainConfig
 
 Named = dict[str, Any]
 """What names a row in the book: its task, condition, seed."""
+Settings = Callable[[TrainConfig], dict[str, Any]]
 
 
 def fill(
@@ -22,6 +23,7 @@ def fill(
     wanted: Iterable[tuple[Named, TrainConfig]],
     run: Callable[[Named, TrainConfig], dict[str, Any]],
     report: Callable[[], None],
+    settings: Settings = settings_of,
 ) -> list[str]:
     """Run each wanted row that the book lacks, or has from other settings or weights of the encoder, and report after each.
 
@@ -29,17 +31,18 @@ def fill(
     fails is said in one line, its traceback kept beside its folder as NAME.error, and the others go on: hand the lines,
     which are returned, to `end`.
     wanted: what names a row in the book, and its run's settings with the run folder. run: returns the row for the two.
+    settings: what a row of a run holds as its settings.
     """
     failed = []
     for named, config in wanted:
         assert config.out is not None
-        if is_done(book, named, config):
+        if is_done(book, named, config, settings):
             continue
         config.out.parent.mkdir(parents=True, exist_ok=True)
         with locked(config.out.with_name(f"{config.out.name}.lock"), wait=False) as mine:
             if not mine:
                 print(f"{config.out.name}: another process runs it", flush=True)
-            elif not is_done(book, named, config):  # nobody has just ended it
+            elif not is_done(book, named, config, settings):  # nobody has just ended it
                 print(config.out.name, flush=True)
                 config.out.with_name(f"{config.out.name}.error").unlink(missing_ok=True)
                 try:
@@ -66,7 +69,7 @@ def end(failed: Sequence[str]) -> None:
         sys.exit(1)
 
 
-def is_done(book: Book, named: Named, config: TrainConfig) -> bool:
+def is_done(book: Book, named: Named, config: TrainConfig, settings: Settings) -> bool:
     """Tell whether the book has a run's row, of these settings and of the encoder's weights of now."""
     known = {**named, **identity(config.reward, config.encoder, config.task.alpha)}
-    return any(agree(row.get("settings", {}), settings_of(config)) for row in book.matching(**known))
+    return any(agree(row.get("settings", {}), settings(config)) for row in book.matching(**known))

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments import aggregate, common
+from experiments import aggregate, common, settings
 from experiments.book import Book, Row
 from experiments.filling import end, fill
 from vlmrl.checkpoints import replace_file
@@ -104,6 +104,15 @@ def _evidence(labeller: str) -> str:
     return "in-domain, caption-supervised" if labeller == "encoder" else "the world's own progress"
 
 
+def settings_of(config: TrainConfig) -> dict[str, Any]:
+    """Return what decides a run: the settings of the agent that is trained."""
+    if config.task.name not in METAWORLD:
+        return settings.settings_of(config)
+    from experiments import sac_preferences
+
+    return sac_preferences.settings_of(config)
+
+
 def with_oracles(rows: Sequence[Row]) -> list[Row]:
     """Return the rows, each with the success of the oracle's of its task and seed: None until that one has been run."""
     reached = {(row["task"], row["seed"]): row["success"] for row in rows if row["labeller"] == "oracle"}
@@ -181,6 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             wanted,
             lambda named, config: run_row(config, named["labeller"], args.episodes),
             lambda: report(args.results),
+            settings_of,
         )
         if book.rows:
             report(args.results)

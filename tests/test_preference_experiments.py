@@ -138,7 +138,18 @@ def test_a_plain_environment_is_learned_by_sac_and_a_finished_run_is_not_trained
         preferences.main([*lamp, "--labellers", "oracle"])
     (again,) = json.loads((tmp_path / "preferences.json").read_text())
     assert again["success"] == row["success"] and again["wall_seconds"] >= row["wall_seconds"]
-    monkeypatch.setattr(SAC, "train", lambda *_, **__: None)
+    trained: list[int] = []
+    monkeypatch.setattr(SAC, "train", lambda *_, **__: trained.append(1))
+    monkeypatch.setattr(sac_preferences, "SETTINGS", sac_preferences.SETTINGS | {"use_sde_at_warmup": True})
+    preferences.main(
+        [*lamp, "--labellers", "oracle"]
+    )  # an agent of other settings: row and folder begin anew
+    (tuned,) = json.loads((tmp_path / "preferences.json").read_text())
+    assert trained and ["use_sde_at_warmup", True] in tuned["settings"]["agent"]["arguments"]
+    assert tuned["settings"]["num_envs"] == sac_preferences.NUM_ENVS
+    trained.clear()
+    preferences.main([*lamp, "--labellers", "oracle"])
+    assert not trained
     preferences.main(
         [*lamp, "--labellers", "oracle", "--total-steps", "64"]
     )  # other settings: from the start
