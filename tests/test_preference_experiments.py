@@ -52,7 +52,8 @@ def test_rows_carry_the_oracles_success_and_the_book_resumes(
     preferences.main([*small, "--labellers", "control_flipped_labels"])
     shown = capsys.readouterr().out
     assert "| cartpole | control_flipped_labels | 0 |" in shown and "| 0.0% |" in shown
-    assert shown.splitlines()[-1] in (tmp_path / "preferences.md").read_text()
+    assert "0 of 7 tasks reach the oracle's policy" in shown
+    assert shown.splitlines()[-2] in (tmp_path / "preferences.md").read_text()
 
 
 def test_a_row_whose_oracle_is_run_elsewhere_gets_its_success_later(
@@ -71,6 +72,40 @@ def test_a_row_whose_oracle_is_run_elsewhere_gets_its_success_later(
     rows = json.loads((tmp_path / "preferences.json").read_text())
     assert [row["oracle_success"] for row in rows] == [{"6": 0.5}] * 2
     assert "50%" in (tmp_path / "preferences.md").read_text()
+
+
+def made(task: str, mine: float, oracle: float | None, seeds: tuple[int, ...] = (0, 1, 2)) -> list[dict]:
+    known = {
+        "pairs_asked": 9,
+        "label_accuracy": 1.0,
+        "label_accuracy_wide": None,
+        "env_steps": 9,
+        "wall_seconds": 60.0,
+    }
+    reached = None if oracle is None else {"200": oracle}
+    return [{"task": task, "labeller": "encoder", "seed": seed, "success": {"200": mine}, "oracle_success": reached, **known}
+            for seed in seeds]  # fmt: skip
+
+
+def test_a_policy_reaches_the_oracles_only_where_that_one_is_good() -> None:
+    assert preferences.reaches(made("cartpole", 0.96, 1.0)) == "yes"
+    assert preferences.reaches(made("cartpole", 0.94, 1.0)) == "no"
+    assert preferences.reaches(made("cartpole", 0.5, 0.5)) == "oracle below 90%"
+    assert preferences.reaches(made("cartpole", 1.0, None)) == preferences.reaches([]) == "not run"
+    assert "| oracle below 90% |" in preferences.table(made("soccer", 0.5, 0.5))
+
+
+def test_the_seven_tasks_are_counted_and_stand_first() -> None:
+    rows = [*made("cartpole", 1.0, 1.0), *made("soccer", 0.5, 0.5), *made("sweep_into", 1.0, 1.0, (0, 1)),
+            *made("drawer_open", 0.9, 1.0), *made("mountain_car", 1.0, 1.0)]  # fmt: skip
+    assert preferences.count(rows) == (
+        "1 of 7 tasks reach the oracle's policy; not run: straighten_rope, fold_cloth, pass_water; no: drawer_open; "
+        "oracle below 90%: soccer; not all seeds: sweep_into."
+    )
+    assert list(preferences.SETTINGS)[-2:] == ["mountain_car", "humanoid_kneeling"]
+    assert [task for task in preferences.SEVEN if task in preferences.SETTINGS] == list(preferences.SETTINGS)[
+        :-2
+    ]
 
 
 def test_conditions_become_settings() -> None:
