@@ -170,7 +170,9 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser, results: str) -> None:
     """Add what every experiment takes; its rows go to the book called `results`. Read them by `parsed`."""
-    parser.add_argument("--episodes", type=int, default=100)
+    parser.add_argument(
+        "--episodes", type=int, default=100, help="to judge; use --results with another number"
+    )
     parser.add_argument(
         "--runs", type=Path, default=Path("runs") / "experiments", help="where run folders go"
     )
@@ -181,14 +183,18 @@ def add_arguments(parser: argparse.ArgumentParser, results: str) -> None:
 def parsed(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
     """Return the arguments; None reads sys.argv.
 
-    A quick try (`--total-steps`) is kept out of the published rows and of the folders of the runs they come from.
+    A quick try (`--total-steps`, other `--episodes`) is kept out of the published rows and of the folders of their runs.
     """
     args = parser.parse_args(arguments)
-    if args.total_steps is None:
+    changed = [
+        name for name in ("total_steps", "episodes") if getattr(args, name) != parser.get_default(name)
+    ]
+    if not changed:
         return args
-    if args.results.parent == RESULTS:
+    if args.results.resolve().parent == RESULTS.resolve():
+        name = changed[0].replace("_", "-")
         parser.error(
-            "--total-steps: got it without --results; expected a file of its own; name one with --results"
+            f"--{name}: got it without --results; expected a file of its own; name one with --results"
         )
     if args.runs == parser.get_default("runs"):
         args.runs = args.runs.with_name("quick")

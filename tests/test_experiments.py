@@ -202,9 +202,13 @@ def test_a_quick_try_touches_no_published_row_or_run(
     small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(small)
-    with pytest.raises(SystemExit):
-        common.main("cartpole", (4,), "claim", ["--total-steps", "8"])
-    assert "--total-steps: got it without --results" in capsys.readouterr().err
+    monkeypatch.setattr(common, "RESULTS", small / "published")  # and what is named by another path
+    for given in (["--total-steps", "8"], ["--episodes", "5"]):
+        for more in ([], ["--results", "published/cartpole.json"]):
+            with monkeypatch.context() as patch, pytest.raises(SystemExit):
+                patch.setattr(common, "fill", lambda *_: pytest.fail("ran it"))
+                common.main("cartpole", (4,), "claim", [*given, *more])
+            assert f"{given[0]}: got it without --results" in capsys.readouterr().err
     common.main("cartpole", (4,), "claim", ["--total-steps", "8", "--seeds", "0", "--conditions", "constant", "--episodes", "2",
                                             "--results", str(small / "x.json")])  # fmt: skip
     assert (small / "runs" / "quick" / "cartpole-constant-0").is_dir()
