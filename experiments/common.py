@@ -21,6 +21,7 @@ import numpy as np
 from experiments import summary
 from experiments.book import Book
 from experiments.filling import end, fill
+from experiments.load import Load
 from experiments.settings import settings_of
 from experiments.summary import RESULTS
 from experiments.weights import EARLIER, SEES, fingerprint, footnote, is_earlier
@@ -81,13 +82,14 @@ def run_one(
     printer = ProgressPrinter(every_s=10)
     known = known_before(config)
     before = stopped_after(config, known["weights"])
-    started = time.perf_counter()
+    load = Load()
     if before is None:
         shutil.rmtree(config.out, ignore_errors=True)
         run = train(config, printer)
     else:
         run = resume(config.out, printer)
-    seconds = (before or 0.0) + time.perf_counter() - started
+    seconds = (before or 0.0) + load.seconds
+    burden = load.row()
     printer.close()
     rows = read_metrics(run.path)
     run = load_run(run.path)
@@ -105,6 +107,7 @@ def run_one(
         "env_steps": rows[-1]["global_step"],
         "frames_scored": rows[-1]["frames_scored"],
         "wall_seconds": round(seconds, 1),
+        **burden,
         "success": {h: found["success"] for h, found in judged.items()},
         "steps_at_goal": {h: round(found["steps_at_goal"], 4) for h, found in judged.items()},
         "episodes": episodes,

@@ -79,8 +79,6 @@ def _line(task: str, condition: str, rows: Sequence[dict[str, Any]]) -> str:
         if all(r is not None for r in reached)
         else "not by all"
     )
-    seconds = [row["large"]["wall_seconds"] if "large" in row else row["wall_seconds"] for row in rows]
-    minutes = np.median(seconds) / 60
     mark = EARLIER if any(is_earlier(row) for row in rows) else ""
     shown = [aggregate.shown([[row["success"][h] for row in rows]]) + mark for h in rows[0]["success"]]
     zero_shot = (
@@ -94,7 +92,7 @@ def _line(task: str, condition: str, rows: Sequence[dict[str, Any]]) -> str:
         *shown,
         median,
         *counts,
-        f"{minutes:,.1f}" + (f" (with {LARGE_MODEL})" if condition in LARGE else ""),
+        aggregate.minutes(rows) + (f" (with {LARGE_MODEL})" if condition in LARGE else ""),
         zero_shot,
     ]
     return "| " + " | ".join(cells) + " |"

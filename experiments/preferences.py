@@ -170,13 +170,12 @@ def _line(task: str, labeller: str, rows: Sequence[Row]) -> str:
         return "; ".join(aggregate.shown([[row[which][h] for row in rows]]) for h in horizons)
 
     mark = EARLIER if any(is_earlier(row) for row in rows) else ""
-    seconds = np.median([row["wall_seconds"] for row in rows])
     cells = [
         task, labeller, ", ".join(str(row["seed"]) for row in rows), shown("success") + mark, shown("oracle_success") if known else "not run",
         "–" if labeller == "oracle" or not known else reaches(rows),
         f"{np.median([row['pairs_asked'] for row in rows]):,.0f}",
         _share([row["label_accuracy"] for row in rows]), _share([row["label_accuracy_wide"] for row in rows]),
-        f"{np.median([row['env_steps'] for row in rows]):,.0f}", f"{seconds / 60:.1f}",
+        f"{np.median([row['env_steps'] for row in rows]):,.0f}", aggregate.minutes(rows),
     ]  # fmt: skip
     return "| " + " | ".join(cells) + " |"
 

@@ -19,6 +19,7 @@ from stable_baselines3 import SAC
 from stable_baselines3.common.callbacks import BaseCallback
 
 from experiments.common import known_before
+from experiments.load import Load
 from experiments.settings import agree
 from experiments.settings import settings_of as settings_of_ppo
 from vlmrl.checkpoints import replace_file
@@ -156,14 +157,16 @@ def run_one(config: TrainConfig, episodes: int) -> dict[str, Any]:
     without_display()
     known = known_before(config)
     folder = open_folder(config, known["weights"])
+    load = Load()
     model, frames = make_sac(config, folder)
     diary = Diary(frames, folder)
     learn(
         model, frames, config.total_steps, explore=EXPLORE, checkpoint_every=CHECKPOINT_EVERY, callback=diary
     )
+    burden = load.row()
     model.get_env().close()  # type: ignore[union-attr]
     return {
         **known, "settings": settings_of(config), "agent": {"name": "SAC", **SETTINGS}, "env_steps": model.num_timesteps,
-        "frames_scored": model.num_timesteps, "wall_seconds": seconds_of(folder),
+        "frames_scored": model.num_timesteps, "wall_seconds": seconds_of(folder), **burden,
         "success": {str(config.task.horizon): judge(config, model, episodes)}, "episodes": episodes,
     }  # fmt: skip

@@ -109,6 +109,8 @@ def test_a_stopped_run_goes_on_and_counts_all_its_seconds(
     assert before is not None and before > 0
     row = common.run_one(stopped, (4,), 3, None, keep_states=True)
     assert row["env_steps"] == 32 and row["wall_seconds"] >= round(before, 1)
+    assert row["wall_seconds"] == pytest.approx(before + row["sitting_seconds"], abs=0.2)
+    assert row["cpu_seconds"] > 0 and row["load_average"] >= 0 and row["hardware"]["cores"] >= 1
     assert common.stopped_after(stopped, None) is None, "it is finished: its row must have been deleted"
     monkeypatch.undo()
     whole = replace(stopped, out=stopped.out.with_name("whole"))

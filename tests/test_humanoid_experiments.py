@@ -76,6 +76,12 @@ def test_the_median_run_and_when_it_first_succeeded() -> None:
     assert len(thin) == 7 and thin[0][0] == 0 and thin[-1] == [99, None, 0.1] and aggregate.thinned([]) == []
 
 
+def test_minutes_say_how_many_cores_there_were() -> None:
+    one, two = (row(seed=cores) | {"hardware": {"cores": cores}} for cores in (1, 2))
+    assert aggregate.minutes([one]) == "1.0 on 1 core" and aggregate.minutes([row()]) == "1.0"
+    assert "| 1.0 on 1 or 2 cores |" in humanoid.table([one, two])
+
+
 def test_rows_go_by_task_and_condition_in_the_tables_order_seeds_ascending() -> None:
     rows = [
         {"task": t, "condition": c, "seed": s} for t, c, s in (("b", "x", 1), ("a", "y", 0), ("b", "x", 0))
@@ -111,7 +117,7 @@ def test_a_large_model_costs_what_its_share_cost() -> None:
         "seconds_a_frame": 2.0,
         "wall_seconds": 2030.0,
     }
-    assert "33.8 (with ViT-L-14)" in humanoid.table(
+    assert "| 33.8 (with ViT-L-14) |" in humanoid.table(
         [{**row(condition="simulated_large_vlm"), "large": found}]
     )
 

@@ -164,6 +164,7 @@ def test_a_plain_environment_is_learned_by_sac_and_a_finished_run_is_not_trained
         and row["env_steps"] == 256
         and row["pairs_asked"] == 40
     )
+    assert row["cpu_seconds"] > 0 and row["sitting_seconds"] >= row["wall_seconds"]
     assert row["label_accuracy"] == 1.0 and list(row["success"]) == ["8"] and row["curve"][-1][0] == 256
     folder = tmp_path / "runs" / "preferences-soccer-oracle-0"
     assert [line["global_step"] for line in read_metrics(folder)] == [64, 128, 192, 256]
