@@ -182,7 +182,7 @@ def test_runs_fill_the_book_once_and_the_matrix_judges_their_states(
     monkeypatch.setattr(humanoid, "preset", lambda name: TrainConfig(
         task=replace(get_task(name), horizon=4), agent=agent, num_envs=2, total_steps=16))  # fmt: skip
     results, runs = tmp_path / "humanoid.json", tmp_path / "runs"
-    arguments = ["--tasks", "humanoid_standing", "humanoid_lotus", "--conditions", "control_constant",
+    arguments = ["--tasks", "humanoid_kneeling", "humanoid_lotus", "--conditions", "control_constant",
                  "--seeds", "0", "1", "--episodes", "3", "--runs", str(runs), "--results", str(results), "--no-videos"]  # fmt: skip
     humanoid.main(arguments)
     rows = json.loads(results.read_text())
@@ -207,12 +207,12 @@ def test_runs_fill_the_book_once_and_the_matrix_judges_their_states(
     humanoid.main(arguments)
 
     out = tmp_path / "matrix.json"
-    humanoid_matrix.main(["--goals", "standing", "lotus", "--poses", "standing", "lotus", "--conditions", "control_constant",
+    humanoid_matrix.main(["--goals", "kneeling", "lotus", "--poses", "kneeling", "lotus", "--conditions", "control_constant",
                           "--runs", str(runs), "--out", str(out)])  # fmt: skip
     judged = json.loads(out.read_text())
     assert [(r["goal"], r["seed"]) for r in judged] == [
-        ("standing", 0),
-        ("standing", 1),
+        ("kneeling", 0),
+        ("kneeling", 1),
         ("lotus", 0),
         ("lotus", 1),
     ]
