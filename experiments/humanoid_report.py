@@ -1,4 +1,4 @@
-"""Table, learning curves and videos of what `experiments.humanoid` has run."""
+"""Tables, learning curves and videos of what `experiments.humanoid` has run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments import aggregate, curves
+from experiments import aggregate, curves, humanoid_targets
 from experiments.book import Book
 from experiments.humanoid_conditions import (
     CONDITIONS,
@@ -99,7 +99,7 @@ def _line(task: str, condition: str, rows: Sequence[dict[str, Any]]) -> str:
 
 
 def report(results: Path, runs: Path, videos: bool) -> None:
-    """Write the table, the learning curves and, where run folders are there, the median seeds' videos."""
+    """Write the targets and the table, the learning curves and, where run folders are there, the median seeds' videos."""
     book = Book(results)
     claim = (
         "Interquartile mean over seeds [95% stratified bootstrap interval, which of three seeds reaches from the least to the "
@@ -107,7 +107,9 @@ def report(results: Path, runs: Path, videos: bool) -> None:
     )
     with book.held():
         rows = book.rows
-        replace_file(results.with_suffix(".md"), f"{claim}\n\n{table(rows)}".encode())
+        replace_file(
+            results.with_suffix(".md"), f"{claim}\n\n{humanoid_targets.table(rows)}\n{table(rows)}".encode()
+        )
         curves.draw(rows, results.with_name(f"{results.stem}_curves.png"))
     for (task, condition), mine in aggregate.groups(rows, task=TASKS, condition=CONDITIONS) if videos else ():
         row = aggregate.median_row(mine)
