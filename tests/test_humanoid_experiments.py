@@ -24,6 +24,7 @@ from experiments import (
     unseen,
 )
 from experiments import humanoid_conditions as conditions
+from experiments.book import Book
 from experiments.embedded import splits
 from vlmrl.agents.config import PPOConfig
 from vlmrl.errors import UsageError
@@ -151,7 +152,16 @@ def test_a_refusal_is_one_line_and_exit_code_2(tmp_path: Path, capsys) -> None:
     assert caught.value.code == 2 and "humanoid_flying" in capsys.readouterr().err
     assert not (tmp_path / "x.json").exists()
     with pytest.raises(SystemExit) as caught:
-        humanoid_matrix.main(["--runs", str(tmp_path), "--out", str(tmp_path / "m.json")])
+        humanoid_matrix.main(
+            [
+                "--runs",
+                str(tmp_path),
+                "--results",
+                str(tmp_path / "x.json"),
+                "--out",
+                str(tmp_path / "m.json"),
+            ]
+        )
     assert caught.value.code == 2 and "experiments.humanoid" in capsys.readouterr().err
     with pytest.raises(SystemExit) as caught:
         prompt_sweep.main(["--states", "0"])
@@ -208,7 +218,7 @@ def test_runs_fill_the_book_once_and_the_matrix_judges_their_states(
 
     out = tmp_path / "matrix.json"
     humanoid_matrix.main(["--goals", "kneeling", "lotus", "--poses", "kneeling", "lotus", "--conditions", "control_constant",
-                          "--runs", str(runs), "--out", str(out)])  # fmt: skip
+                          "--runs", str(runs), "--results", str(results), "--out", str(out)])  # fmt: skip
     judged = json.loads(out.read_text())
     assert [(r["goal"], r["seed"]) for r in judged] == [
         ("kneeling", 0),
@@ -220,6 +230,13 @@ def test_runs_fill_the_book_once_and_the_matrix_judges_their_states(
     own = [r["success"][r["goal"]] for r in judged]
     assert own == [r["success"]["4"] for r in rows], "the same episodes, the same verdicts"
     assert "| lotus | 0, 1 |" in out.with_suffix(".md").read_text()
+
+    *_, last, _ = (
+        rows  # of a run that earlier weights gave, and of one that has no row, the folders say nothing
+    )
+    results.write_text(json.dumps([*rows[:2], {**last, "weights": "old", "encoder": "embedded"}]))
+    found = humanoid_matrix.rows_of(Book(results), runs, "control_constant", ["kneeling", "lotus"], ["lotus"])
+    assert [(r["goal"], r["seed"]) for r in found] == [("kneeling", 0), ("kneeling", 1)]
 
 
 def test_a_pose_must_be_held_for_half_of_the_steps() -> None:
