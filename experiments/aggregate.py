@@ -100,3 +100,11 @@ def thinned(rows: Sequence[dict[str, Any]], limit: int = 40) -> list[list[float 
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(float(value), 4)
+
+
+def minutes(rows: Sequence[dict[str, Any]]) -> str:
+    """Return the median minutes of runs, with the number of cores that they might use; a large model's as it is charged."""
+    seconds = [row["large"]["wall_seconds"] if "large" in row else row["wall_seconds"] for row in rows]
+    counts = sorted({row["hardware"]["cores"] for row in rows if "hardware" in row})
+    on = f" on {' or '.join(map(str, counts))} core{'' if counts == [1] else 's'}" if counts else ""
+    return f"{np.median(seconds) / 60:,.1f}{on}"

@@ -1,4 +1,4 @@
-"""What the experiments with the JAX agent share: conditions, seeds, a book of results that resumes, a table.
+"""What the experiments with the JAX agent share: conditions, seeds, what a row holds, a table.
 
 A row of `experiments/results/<name>.json` is one training run: its condition, seed and sentence, the success over
 100 fresh episodes at each horizon by the world's own check, what it cost, and on which hardware and commit.
@@ -8,11 +8,10 @@ The checkpoint judged is the last one; nothing is chosen or stopped by success.
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,15 +19,21 @@ from typing import Any
 import numpy as np
 
 from experiments import summary
-from experiments.settings import agree, settings_of
+from experiments.book import Book
+from experiments.filling import end, fill
+from experiments.load import Load
+from experiments.settings import settings_of
 from experiments.summary import RESULTS
-from experiments.weights import EARLIER, SEES, fingerprint, footnote, identity, is_earlier
+from experiments.weights import EARLIER, SEES, fingerprint, footnote, is_earlier
 from vlmrl.checkpoints import replace_file
+from vlmrl.configs import from_plain
+from vlmrl.encoders.slow import PREFIX
+from vlmrl.errors import UsageError
 from vlmrl.evaluation import evaluate, record_video
 from vlmrl.progress import ProgressPrinter
-from vlmrl.runs import git_state, read_metrics, versions
+from vlmrl.runs import RunFolder, git_state, read_config, read_metrics, versions
 from vlmrl.runtime import cores
-from vlmrl.training import TrainConfig, load_run, preset, train
+from vlmrl.training import TrainConfig, load_run, preset, resume, train
 
 CONDITIONS = ("vlm", "state_similarity", "constant", "random_encoder", "swapped_goal")
 """The reward, the ceiling, and three controls that must fail."""
@@ -64,54 +69,27 @@ def _cpu_lines() -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
-def _matches(row: dict[str, Any], keys: dict[str, Any]) -> bool:
-    return all(row.get(name) == value for name, value in keys.items())
-
-
-class Book:
-    """A JSON list of rows on disk, kept whole whatever is killed when.
-
-    It is read anew before each answer and each addition, so that two experiments may fill it by turns.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    @property
-    def rows(self) -> list[dict[str, Any]]:
-        """The rows on disk now."""
-        return json.loads(self.path.read_text()) if self.path.exists() else []
-
-    def matching(self, **keys: Any) -> list[dict[str, Any]]:
-        """Return the rows with these values."""
-        return [row for row in self.rows if _matches(row, keys)]
-
-    def has(self, **keys: Any) -> bool:
-        """Tell whether a row with these values is there."""
-        return bool(self.matching(**keys))
-
-    def add(self, row: dict[str, Any], **instead_of: Any) -> None:
-        """Append a row, in place of those with the given values if any, and write the file anew, atomically."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        kept = [old for old in self.rows if not instead_of or not _matches(old, instead_of)]
-        replace_file(self.path, (json.dumps([*kept, row], indent=1) + "\n").encode())
-
-
 def run_one(
     config: TrainConfig, horizons: Sequence[int], episodes: int, video: Path | None, keep_states: bool = False
 ) -> dict[str, Any]:
     """Train once in the folder `config.out`, judge the last checkpoint at each horizon; return the row.
 
-    What a stopped sitting left half done in that folder goes first.
-    keep_states: write the states of the shortest horizon's episodes into the run folder, as `STATES`.
+    A stopped sitting in that folder is gone on with where it can be (`stopped_after`); else what it holds goes first.
+    wall_seconds counts all sittings. keep_states: write the states of the shortest horizon's episodes into the run
+    folder, as `STATES`.
     """
     assert config.out is not None
-    shutil.rmtree(config.out, ignore_errors=True)
     printer = ProgressPrinter(every_s=10)
     known = known_before(config)
-    started = time.perf_counter()
-    run = train(config, printer)
-    seconds = time.perf_counter() - started
+    before = stopped_after(config, known["weights"])
+    load = Load()
+    if before is None:
+        shutil.rmtree(config.out, ignore_errors=True)
+        run = train(config, printer)
+    else:
+        run = resume(config.out, printer)
+    seconds = (before or 0.0) + load.seconds
+    burden = load.row()
     printer.close()
     rows = read_metrics(run.path)
     run = load_run(run.path)
@@ -129,10 +107,30 @@ def run_one(
         "env_steps": rows[-1]["global_step"],
         "frames_scored": rows[-1]["frames_scored"],
         "wall_seconds": round(seconds, 1),
+        **burden,
         "success": {h: found["success"] for h, found in judged.items()},
         "steps_at_goal": {h: round(found["steps_at_goal"], 4) for h, found in judged.items()},
         "episodes": episodes,
     }
+
+
+def stopped_after(config: TrainConfig, weights: str | None) -> float | None:
+    """Return the seconds that a stopped run in the folder `config.out` took so far; None where it is to begin anew.
+
+    That is where it began with other settings or weights of the encoder, or has no whole checkpoint. A finished run, for
+    its row was deleted then, and one of an encoder that measures its own time, which it does for one sitting, too.
+    """
+    assert config.out is not None
+    try:
+        began = from_plain(TrainConfig, read_config(config.out)["config"])
+        checkpoint = RunFolder.open(config.out).load_checkpoint()
+    except UsageError:
+        return None
+    same = replace(began, out=config.out) == config and checkpoint.extra.get("weights") == weights
+    goes_on = same and 0 < checkpoint.global_step < config.total_steps and "loop" in checkpoint.extra
+    if not goes_on or config.encoder.startswith(PREFIX):
+        return None
+    return float(checkpoint.extra["loop"]["seconds"])
 
 
 def known_before(config: TrainConfig) -> dict[str, Any]:
@@ -175,7 +173,9 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser, results: str) -> None:
     """Add what every experiment takes; its rows go to the book called `results`. Read them by `parsed`."""
-    parser.add_argument("--episodes", type=int, default=100)
+    parser.add_argument(
+        "--episodes", type=int, default=100, help="to judge; use --results with another number"
+    )
     parser.add_argument(
         "--runs", type=Path, default=Path("runs") / "experiments", help="where run folders go"
     )
@@ -186,14 +186,18 @@ def add_arguments(parser: argparse.ArgumentParser, results: str) -> None:
 def parsed(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
     """Return the arguments; None reads sys.argv.
 
-    A quick try (`--total-steps`) is kept out of the published rows and of the folders of the runs they come from.
+    A quick try (`--total-steps`, other `--episodes`) is kept out of the published rows and of the folders of their runs.
     """
     args = parser.parse_args(arguments)
-    if args.total_steps is None:
+    changed = [
+        name for name in ("total_steps", "episodes") if getattr(args, name) != parser.get_default(name)
+    ]
+    if not changed:
         return args
-    if args.results.parent == RESULTS:
+    if args.results.resolve().parent == RESULTS.resolve():
+        name = changed[0].replace("_", "-")
         parser.error(
-            "--total-steps: got it without --results; expected a file of its own; name one with --results"
+            f"--{name}: got it without --results; expected a file of its own; name one with --results"
         )
     if args.runs == parser.get_default("runs"):
         args.runs = args.runs.with_name("quick")
@@ -204,27 +208,6 @@ def placed(config: TrainConfig, seed: int, out: Path, total_steps: int | None) -
     """Return a run's settings with its seed and folder, and with so many steps instead of its own if any are given."""
     config = replace(config, seed=seed, out=out)
     return config if total_steps is None else replace(config, total_steps=total_steps)
-
-
-def fill(
-    book: Book,
-    wanted: Iterable[tuple[dict[str, Any], TrainConfig]],
-    run: Callable[[dict[str, Any], TrainConfig], dict[str, Any]],
-    report: Callable[[], None],
-) -> None:
-    """Run each wanted row that the book lacks, or has from other settings or weights of the encoder; then report.
-
-    wanted: what names a row in the book, and its run's settings with the run folder. run: returns the row for the two.
-    """
-    for named, config in wanted:
-        assert config.out is not None
-        known = {**named, **identity(config.reward, config.encoder, config.task.alpha)}
-        if any(agree(row.get("settings", {}), settings_of(config)) for row in book.matching(**known)):
-            continue
-        print(config.out.name, flush=True)
-        row = run(named, config)
-        book.add(row, **named, encoder=row["encoder"])
-        report()
 
 
 def main(task_name: str, horizons: Sequence[int], claim: str, arguments: Sequence[str] | None = None) -> None:
@@ -250,10 +233,13 @@ def main(task_name: str, horizons: Sequence[int], claim: str, arguments: Sequenc
         return run_one(config, horizons, args.episodes, args.runs / "videos" / f"{config.out.name}.mp4")
 
     def report() -> None:
-        args.results.with_suffix(".md").write_text(f"{claim}\n\n{table(book.rows)}")
-        if args.results.parent == RESULTS:
-            summary.write()
+        with book.held():
+            text = f"{claim}\n\n{table(book.rows)}"
+            replace_file(args.results.with_suffix(".md"), text.encode())
+            if args.results.parent == RESULTS:
+                summary.write()
 
-    fill(book, wanted, run, report)
+    failed = fill(book, wanted, run, report)
     if book.rows:
         print(table(book.rows))
+    end(failed)

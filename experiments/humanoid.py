@@ -1,9 +1,10 @@
 """All humanoid goals from their sentences: VLM-RM's eight poses, and compositions the encoder never met.
 
-    python -m experiments.humanoid                                         # asked_always; skips what is there
+    python -m experiments.humanoid                                         # all of PLAN; skips what is there
     python -m experiments.humanoid --tasks humanoid_lotus --conditions asked_always control_blank --seeds 0
     python -m experiments.humanoid --report                                # tables, curves and videos of what is there
 
+What is run is fixed beforehand by PLAN in humanoid_conditions.py; tasks, conditions and seeds that are named narrow it.
 Rows go to results/humanoid.json, one for each training run. The encoder is in-domain and supervised by captions; VLM-RM's
 is zero-shot: the two are not the same kind of evidence. Judged is the last checkpoint; nothing is chosen or stopped by
 `success`. What each pose means on this body, with pictures: experiments/POSES.md.
@@ -14,10 +15,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from itertools import product
 from typing import Any
 
 from experiments import aggregate, common
+from experiments.filling import end, fill
 from experiments.humanoid_conditions import (
     CONDITIONS,
     LARGE,
@@ -25,7 +26,7 @@ from experiments.humanoid_conditions import (
     TASKS,
     configured,
     horizons_of,
-    seeds_of,
+    planned,
 )
 from experiments.humanoid_report import report, table
 from vlmrl.errors import UsageError
@@ -58,28 +59,47 @@ def large_cost(last: dict[str, Any], wall_seconds: float) -> dict[str, Any]:
                       "wall_seconds": round(wall_seconds + (frames - passed) * each, 1)}}  # fmt: skip
 
 
+def wanted_of(
+    plan: Sequence[tuple[str, str, int]], args: argparse.Namespace, must: bool
+) -> tuple[list[tuple[dict[str, Any], TrainConfig]], list[str]]:
+    """Return the runs of a plan as `fill` takes them, and in a line each why others cannot be run here.
+
+    Raises: UsageError where one cannot and all `must`: it is refused before anything is run.
+    """
+    wanted: list[tuple[dict[str, Any], TrainConfig]] = []
+    refused: list[str] = []
+    for condition, task, seed in plan:
+        out = args.runs / f"{task}-{condition}-{seed}"
+        try:
+            config = common.placed(configured(preset(task), condition), seed, out, args.total_steps)
+        except UsageError as error:
+            if must:
+                raise
+            if (line := f"{task}-{condition}: {error}") not in refused:
+                refused.append(line)
+                print(f"failed: {line}", file=sys.stderr)
+            continue
+        wanted.append(({"task": task, "condition": condition, "seed": seed}, config))
+    return wanted, refused
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run what the book of results lacks, then report; arguments as on the command line, None reads sys.argv."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=TASKS, metavar="TASK")
-    parser.add_argument("--conditions", nargs="+", default=["asked_always"], choices=CONDITIONS)
-    parser.add_argument("--seeds", type=int, nargs="+", help="instead of each task's own")
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, metavar="TASK", help="all if not named")
+    parser.add_argument("--conditions", nargs="+", choices=CONDITIONS, help="all if not named")
+    parser.add_argument("--seeds", type=int, nargs="+", help="all if not named")
     common.add_arguments(parser, "humanoid")
     parser.add_argument("--report", action="store_true", help="run nothing")
     parser.add_argument("--no-videos", action="store_true")
     args = common.parsed(parser, arguments)
     book = common.Book(args.results)
     try:
-        wanted = []  # All at once: what cannot be is refused before anything is run.
-        for condition, task in [] if args.report else product(args.conditions, args.tasks):
-            config = configured(preset(task), condition)
-            for seed in args.seeds or seeds_of(task):
-                out = args.runs / f"{task}-{condition}-{seed}"
-                named = {"task": task, "condition": condition, "seed": seed}
-                wanted.append((named, common.placed(config, seed, out, args.total_steps)))
-        common.fill(
+        plan = [] if args.report else planned(args.conditions, args.tasks, args.seeds)
+        wanted, failed = wanted_of(plan, args, must=args.conditions is not None)
+        failed += fill(
             book,
             wanted,
             lambda named, config: run_row(config, named["condition"], args.episodes),
@@ -88,6 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if book.rows:
             report(args.results, args.runs, videos=not args.no_videos)
             print(table(book.rows))
+        end(failed)
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

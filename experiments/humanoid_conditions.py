@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,6 +43,21 @@ NEVER_SEEN = ("humanoid_kneeling", "humanoid_splits")
 LEFT_OUT = Path("data") / "left_out" / "poses"
 """Where it puts that encoder."""
 CONDITIONS = (*LEARNED, "simulated_large_vlm_always", NEVER_SAW, *REWARDS)
+COMPARED = ("humanoid_kneeling", "humanoid_arms_raised", "humanoid_lotus")
+"""The poses on which asking rarely is compared with asking always."""
+CONTROLLED = (*COMPARED, "humanoid_one_leg")
+"""The poses that controls are trained for; why so few are enough: experiments/README.md."""
+THREE = (0, 1, 2)
+PLAN: tuple[tuple[str, tuple[str, ...], tuple[int, ...] | None], ...] = (
+    ("asked_always", TASKS, None),
+    ("asked_rarely", COMPARED, THREE),
+    (NEVER_SAW, NEVER_SEEN, THREE),
+    ("ceiling_state_similarity", TASKS, None),
+    *((control, CONTROLLED, THREE) for control in REWARDS if control.startswith("control_")),
+    *((large, COMPARED, THREE) for large in LARGE),
+)
+"""All that is run, fixed before any run, in the order of what it is worth: condition, its tasks, their seeds (None: `seeds_of`
+each)."""
 ZERO_SHOT = {"kneeling": "100%", "lotus": "100%", "standing": "100%", "arms_raised": "100%", "splits": "100%", "hands_on_hips": "64%",
              "arms_crossed": "0%", "one_leg": "0%"}  # fmt: skip
 """VLM-RM's success: CLIP of 2.5 billion parameters, zero-shot, 10 million steps, best of four seeds, one rater."""
@@ -81,6 +97,30 @@ def never_saw(config: TrainConfig, folder: Path = LEFT_OUT) -> TrainConfig:
         raise usage_error("encoder", folder, f"one that was trained without {pose}", remedy)
     task = replace(config.task, goal=(described(pose).text,))
     return replace(config, task=task, reward="vlm", encoder=f"local-dir:{folder}")
+
+
+def planned(
+    conditions: Sequence[str] | None = None,
+    tasks: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
+) -> list[tuple[str, str, int]]:
+    """Return condition, task and seed of each run of `PLAN` in its order, narrowed to those named; None names all.
+
+    Raises: UsageError where nothing is left.
+    """
+    found = [
+        (condition, task, seed)
+        for condition, its_tasks, its_seeds in PLAN
+        for task in its_tasks
+        for seed in its_seeds or seeds_of(task)
+        if all(named is None or one in named for one, named in ((condition, conditions), (task, tasks), (seed, seeds)))
+    ]  # fmt: skip
+    if not found:
+        got = f"conditions {conditions}, tasks {tasks}, seeds {seeds}"
+        raise usage_error(
+            "plan", got, "runs of PLAN in humanoid_conditions.py", "name fewer of them, or add to it"
+        )
+    return found
 
 
 def seeds_of(task: str) -> tuple[int, ...]:

@@ -4,7 +4,8 @@
     python -m experiments.humanoid_matrix --conditions control_swapped_goal
 
 An agent that was asked for a pose must hold that pose and, where poses exclude each other, no other. Runs are those of
-`experiments.humanoid`, which keeps the states of their episodes of 100 steps.
+`experiments.humanoid`, which keeps the states of their episodes of 100 steps; of its book, the rows of today's weights of
+the encoder, whose run folders are here.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from typing import Any
 
 import numpy as np
 
+from experiments.book import Book
 from experiments.common import STATES, provenance
 from experiments.humanoid_conditions import CONDITIONS
 from experiments.summary import RESULTS
+from experiments.weights import is_earlier
 from vlmrl.checkpoints import replace_file
 from vlmrl.tasks import COMPOSITIONS, POSES
 from vlmrl_envs.humanoid import success
@@ -34,19 +37,23 @@ def judged(rules: Humanoid, states: np.ndarray, poses: Sequence[str]) -> dict[st
     return {pose: float(rules.hold.judge(each).mean()) for pose, each in held.items()}
 
 
-def rows_of(runs: Path, condition: str, goals: Sequence[str], poses: Sequence[str]) -> list[dict[str, Any]]:
-    """Return a row for each run folder of a condition that holds exported states: goal, seed and its judgements."""
+def rows_of(
+    book: Book, runs: Path, condition: str, goals: Sequence[str], poses: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Return a row for each of a condition's rows in the book whose run folder holds states: goal, seed, judgements.
+
+    Left out are rows of earlier weights of the encoder, and folders without a row: what is in them is not known.
+    """
     rules, rows = Humanoid(), []
     for goal in goals:
-        for path in sorted(runs.glob(f"humanoid_{goal}-{condition}-*/{STATES}")):
+        known = book.matching(task=f"humanoid_{goal}", condition=condition)
+        for seed in sorted(row["seed"] for row in known if not is_earlier(row)):
+            path = runs / f"humanoid_{goal}-{condition}-{seed}" / STATES
+            if not path.is_file():
+                continue
             with np.load(path) as found:
                 states = found["states"]
-            row = {
-                "goal": goal,
-                "condition": condition,
-                "seed": int(path.parent.name.rpartition("-")[2]),
-                "steps": len(states),
-            }
+            row = {"goal": goal, "condition": condition, "seed": seed, "steps": len(states)}
             rows.append({**row, "episodes": states.shape[1], "success": judged(rules, states, poses)})
     return rows
 
@@ -76,14 +83,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--poses", nargs="+", default=list(POSES), choices=known, metavar="POSE")
     parser.add_argument("--conditions", nargs="+", default=["asked_always"], choices=CONDITIONS)
     parser.add_argument("--runs", type=Path, default=Path("runs") / "experiments")
+    parser.add_argument("--results", type=Path, default=RESULTS / "humanoid.json", help="the runs' book")
     parser.add_argument("--out", type=Path, default=RESULTS / "humanoid_matrix.json")
     args = parser.parse_args(arguments)
-    rows = [
-        row for condition in args.conditions for row in rows_of(args.runs, condition, args.goals, args.poses)
-    ]
+    book = Book(args.results)
+    rows = [r for c in args.conditions for r in rows_of(book, args.runs, c, args.goals, args.poses)]
     if not rows:
         parser.error(
-            f"runs: got {args.runs}, where no run holds {STATES}; expected runs of experiments.humanoid; run that first"
+            f"runs: got {args.runs}, where no run that {args.results} has with today's weights holds {STATES}; "
+            "expected runs of experiments.humanoid; run that first"
         )
     args.out.parent.mkdir(parents=True, exist_ok=True)
     replace_file(args.out, (json.dumps([{**row, **provenance()} for row in rows], indent=1) + "\n").encode())

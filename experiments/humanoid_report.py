@@ -1,4 +1,4 @@
-"""Table, learning curves and videos of what `experiments.humanoid` has run."""
+"""Tables, learning curves and videos of what `experiments.humanoid` has run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments import aggregate, common, curves
+from experiments import aggregate, curves, humanoid_targets
+from experiments.book import Book
 from experiments.humanoid_conditions import (
     CONDITIONS,
     LARGE,
@@ -78,8 +79,6 @@ def _line(task: str, condition: str, rows: Sequence[dict[str, Any]]) -> str:
         if all(r is not None for r in reached)
         else "not by all"
     )
-    seconds = [row["large"]["wall_seconds"] if "large" in row else row["wall_seconds"] for row in rows]
-    minutes = np.median(seconds) / 60
     mark = EARLIER if any(is_earlier(row) for row in rows) else ""
     shown = [aggregate.shown([[row["success"][h] for row in rows]]) + mark for h in rows[0]["success"]]
     zero_shot = (
@@ -93,21 +92,25 @@ def _line(task: str, condition: str, rows: Sequence[dict[str, Any]]) -> str:
         *shown,
         median,
         *counts,
-        f"{minutes:,.1f}" + (f" (with {LARGE_MODEL})" if condition in LARGE else ""),
+        aggregate.minutes(rows) + (f" (with {LARGE_MODEL})" if condition in LARGE else ""),
         zero_shot,
     ]
     return "| " + " | ".join(cells) + " |"
 
 
 def report(results: Path, runs: Path, videos: bool) -> None:
-    """Write the table, the learning curves and, where run folders are there, the median seeds' videos."""
-    rows = common.Book(results).rows
+    """Write the targets and the table, the learning curves and, where run folders are there, the median seeds' videos."""
+    book = Book(results)
     claim = (
         "Interquartile mean over seeds [95% stratified bootstrap interval, which of three seeds reaches from the least to the "
         "largest]; success: the pose held for half of the steps, 100 episodes."
     )
-    replace_file(results.with_suffix(".md"), f"{claim}\n\n{table(rows)}".encode())
-    curves.draw(rows, results.with_name(f"{results.stem}_curves.png"))
+    with book.held():
+        rows = book.rows
+        replace_file(
+            results.with_suffix(".md"), f"{claim}\n\n{humanoid_targets.table(rows)}\n{table(rows)}".encode()
+        )
+        curves.draw(rows, results.with_name(f"{results.stem}_curves.png"))
     for (task, condition), mine in aggregate.groups(rows, task=TASKS, condition=CONDITIONS) if videos else ():
         row = aggregate.median_row(mine)
         folder = runs / f"{task}-{condition}-{row['seed']}"

@@ -22,7 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from experiments import aggregate, common
+from experiments import aggregate, common, settings
+from experiments.book import Book, Row
+from experiments.filling import end, fill
+from experiments.weights import EARLIER, footnote, is_earlier
 from vlmrl.checkpoints import replace_file
 from vlmrl.errors import UsageError
 from vlmrl.preferences.online_config import LabellerName, PreferencesConfig
@@ -46,12 +49,14 @@ class Setting:
 
 SETTINGS: dict[str, Setting] = {
     "cartpole": Setting((200, 500), PreferencesConfig(every=10_000)),
+    **{task: Setting((250,), PreferencesConfig(every=10_000), 200_000) for task in METAWORLD},
     "mountain_car": Setting((200,), PreferencesConfig(every=15_000)),
     "humanoid_kneeling": Setting((100, 400), PreferencesConfig(every=15_000)),
-    **{task: Setting((250,), PreferencesConfig(every=10_000), 200_000) for task in METAWORLD},
 }
-"""Task -> settings, fixed before any run of the table. Agent, sentence and else steps are those of the task's preset; on
+"""Task -> settings, fixed before any run of the table; RL-VLM-F's tasks first, extras last. Agent, sentence and else steps are those of the task's preset; on
 Meta-World the agent is stable-baselines3's SAC, see `experiments.sac_preferences`."""
+SEVEN = ("cartpole", "straighten_rope", "fold_cloth", "pass_water", *METAWORLD)
+"""RL-VLM-F's tasks; those without settings are not run yet."""
 LABELLERS: dict[str, tuple[LabellerName, OracleConfig]] = {
     "encoder": ("encoder", OracleConfig()),
     "oracle": ("oracle", OracleConfig()),
@@ -62,7 +67,9 @@ LABELLERS: dict[str, tuple[LabellerName, OracleConfig]] = {
 """Who answers: one answer in ten of the noisy oracle is wrong, and of the controls every second and every one."""
 SEEDS = (0, 1, 2)
 NEAR = 0.05
-"""A policy reaches the oracle's where its success is lower by no more than this."""
+"""A policy reaches the oracle's where its success is lower by no more than this,"""
+GOOD = 0.9
+"""and the oracle's own is at least this: reaching a policy that fails says nothing."""
 
 
 def configured(task: str, labeller: str, seed: int) -> TrainConfig:
@@ -74,10 +81,10 @@ def configured(task: str, labeller: str, seed: int) -> TrainConfig:
     return replace(config, labeller=name, preferences=asked, seed=seed, total_steps=length, video=False)
 
 
-def run_row(config: TrainConfig, labeller: str, episodes: int, book: common.Book) -> dict[str, Any]:
-    """Train once in the run's own folder, `config.out`; return the row. `book` holds the oracle's, unless this is it."""
+def run_row(config: TrainConfig, labeller: str, episodes: int) -> dict[str, Any]:
+    """Train once in the run's own folder, `config.out`; return the row, but for its oracle's success (`with_oracles`)."""
     assert config.out is not None
-    task, seed = config.task.name, config.seed
+    task = config.task.name
     if task in METAWORLD:
         from experiments import sac_preferences
 
@@ -88,9 +95,8 @@ def run_row(config: TrainConfig, labeller: str, episodes: int, book: common.Book
     metrics = read_metrics(config.out)
     last = {key.removeprefix("learned/"): value for key, value in metrics[-1].items()}
     curve = aggregate.thinned(metrics)
-    oracle = row if labeller == "oracle" else _oracle(book.rows, task, seed)
     return {
-        **row, "labeller": labeller, "oracle_success": oracle["success"] if oracle else None, "evidence": _evidence(labeller),
+        **row, "labeller": labeller, "oracle_success": None, "evidence": _evidence(labeller),
         **{name: last.get(name) for name in (
             "pairs_asked", "labels", "abstained", "label_accuracy", "label_accuracy_wide", "validation_accuracy", "ece",
             "progress_correlation",
@@ -103,35 +109,73 @@ def _evidence(labeller: str) -> str:
     return "in-domain, caption-supervised" if labeller == "encoder" else "the world's own progress"
 
 
-def _oracle(rows: Sequence[dict[str, Any]], task: str, seed: int) -> dict[str, Any] | None:
-    wanted = (task, "oracle", seed)
-    return next((r for r in rows if (r["task"], r["labeller"], r["seed"]) == wanted), None)
+def settings_of(config: TrainConfig) -> dict[str, Any]:
+    """Return what decides a run: the settings of the agent that is trained."""
+    if config.task.name not in METAWORLD:
+        return settings.settings_of(config)
+    from experiments import sac_preferences
+
+    return sac_preferences.settings_of(config)
 
 
-def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Return Markdown: a line for each task and labeller, success as interquartile mean over seeds."""
+def with_oracles(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows, each with the success of the oracle's of its task and seed: None until that one has been run."""
+    reached = {(row["task"], row["seed"]): row["success"] for row in rows if row["labeller"] == "oracle"}
+    return [{**row, "oracle_success": reached.get((row["task"], row["seed"]))} for row in rows]
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Return Markdown: a line for each task and labeller, success as interquartile mean over seeds; then `count`."""
     head = ["task", "who answers", "seeds", "success", "oracle's, same seeds", "reaches it", "pairs asked",
             "labels right", "of the wider half", "env steps", "minutes"]  # fmt: skip
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for (task, labeller), mine in aggregate.groups(rows, task=SETTINGS, labeller=LABELLERS):
         lines.append(_line(task, labeller, mine))
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", count(rows)]) + "\n" + footnote(rows)
 
 
-def _line(task: str, labeller: str, rows: Sequence[dict[str, Any]]) -> str:
+def reaches(rows: Sequence[Row]) -> str:
+    """Say whether the policies of a task and labeller reach the oracle's of the same seeds at each horizon: yes, no or why not known."""
+    if not rows or not all(row["oracle_success"] for row in rows):
+        return "not run"
+    means = [
+        (aggregate.iqm([row["success"][h] for row in rows]), aggregate.iqm([row["oracle_success"][h] for row in rows]))
+        for h in rows[0]["success"]
+    ]  # fmt: skip
+    if any(oracle < GOOD for _, oracle in means):
+        return f"oracle below {GOOD:.0%}"
+    return "yes" if all(mine >= oracle - NEAR for mine, oracle in means) else "no"
+
+
+def count(rows: Sequence[Row]) -> str:
+    """Return how many of RL-VLM-F's seven tasks the encoder's labels solve as well as the oracle's, over all seeds."""
+    verdicts: dict[str, list[str]] = {}
+    for task in SEVEN:
+        mine = [row for row in rows if (row["task"], row["labeller"]) == (task, "encoder")]
+        seeds = {row["seed"] for row in mine}
+        verdict = reaches(mine)
+        if verdict != "not run" and not seeds >= set(SEEDS):
+            verdict = "not all seeds"
+        verdicts.setdefault(verdict, []).append(task)
+    rest = [f"{verdict}: {', '.join(tasks)}" for verdict, tasks in verdicts.items() if verdict != "yes"]
+    reached = f"{len(verdicts.get('yes', []))} of {len(SEVEN)} tasks reach the oracle's policy"
+    return "; ".join([reached, *rest]) + "."
+
+
+def _line(task: str, labeller: str, rows: Sequence[Row]) -> str:
     horizons = list(rows[0]["success"])
-    found = [[row["success"][h] for row in rows] for h in horizons]
     known = all(row["oracle_success"] for row in rows)
-    ceiling = [[row["oracle_success"][h] for row in rows] for h in horizons] if known else []
-    near = all(aggregate.iqm(a) >= aggregate.iqm(b) - NEAR for a, b in zip(found, ceiling, strict=False))
-    seconds = np.median([row["wall_seconds"] for row in rows])
+
+    def shown(which: str) -> str:
+        return "; ".join(aggregate.shown([[row[which][h] for row in rows]]) for h in horizons)
+
+    mark = EARLIER if any(is_earlier(row) for row in rows) else ""
     cells = [
-        task, labeller, ", ".join(str(row["seed"]) for row in rows), "; ".join(aggregate.shown([values]) for values in found),
-        "; ".join(aggregate.shown([values]) for values in ceiling) if known else "not run",
-        "–" if labeller == "oracle" or not known else "yes" if near else "no",
+        task, labeller, ", ".join(str(row["seed"]) for row in rows), shown("success") + mark, shown("oracle_success") if known else "not run",
+        "–" if labeller == "oracle" or not known else reaches(rows),
         f"{np.median([row['pairs_asked'] for row in rows]):,.0f}",
         _share([row["label_accuracy"] for row in rows]), _share([row["label_accuracy_wide"] for row in rows]),
-        f"{np.median([row['env_steps'] for row in rows]):,.0f}", f"{seconds / 60:.1f}",
+        f"{np.median([row['env_steps'] for row in rows]):,.0f}", aggregate.minutes(rows),
     ]  # fmt: skip
     return "| " + " | ".join(cells) + " |"
 
@@ -142,13 +186,16 @@ def _share(values: Sequence[float | None]) -> str:
 
 
 def report(results: Path) -> None:
-    """Write the table of a results file beside it."""
+    """Put the oracles' successes, which another process may have measured since, into the rows; write their table."""
+    book = Book(results)
+    book.change(with_oracles)
     claim = (
         "Policies trained on a reward learned from answered pairs alone. Interquartile mean over seeds [95% bootstrap "
         f"interval] of 100 episodes, one figure for each horizon; reaches it: within {NEAR:.0%} of the policy trained on the "
-        "oracle's answers. Labels right: on the side of more progress, ties half. The encoder is in-domain."
+        f"oracle's answers, where that one reaches {GOOD:.0%} itself. Labels right: on the side of more progress, ties half. The encoder is in-domain."
     )
-    replace_file(results.with_suffix(".md"), f"{claim}\n\n{table(common.Book(results).rows)}".encode())
+    with book.held():
+        replace_file(results.with_suffix(".md"), f"{claim}\n\n{table(book.rows)}".encode())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -162,8 +209,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     common.add_arguments(parser, "preferences")
     parser.add_argument("--report", action="store_true", help="run nothing")
     args = common.parsed(parser, arguments)
-    book = common.Book(args.results)
-    # The oracle goes first whether it is asked for or not: each row holds what it reached.
+    book = Book(args.results)
+    # The oracle goes first whether it is asked for or not: each row is to hold what it reached.
     wanted = []
     for task, seed in [] if args.report else product(args.tasks, args.seeds):
         for who in dict.fromkeys(["oracle", *args.labellers]):
@@ -171,15 +218,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
             config = common.placed(configured(task, who, seed), seed, out, args.total_steps)
             wanted.append(({"task": task, "labeller": who, "seed": seed}, config))
     try:
-        common.fill(
+        failed = fill(
             book,
             wanted,
-            lambda named, config: run_row(config, named["labeller"], args.episodes, book),
+            lambda named, config: run_row(config, named["labeller"], args.episodes),
             lambda: report(args.results),
+            settings_of,
         )
         if book.rows:
             report(args.results)
             print(table(book.rows))
+        end(failed)
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from stable_baselines3 import SAC
 from stable_baselines3.common.callbacks import BaseCallback
 
 from experiments.common import known_before
+from experiments.load import Load
+from experiments.settings import agree
+from experiments.settings import settings_of as settings_of_ppo
 from vlmrl.checkpoints import replace_file
 from vlmrl.configs import to_plain
 from vlmrl.encoders import load_encoder
@@ -47,7 +51,8 @@ def make_sac(config: TrainConfig, folder: Path) -> tuple[SAC, FrameRewards]:
     frames = FrameRewards(learner)
     envs = VLMVecEnv([partial(make_env, config.task, config.task.horizon)] * NUM_ENVS, frames)
     model = SAC("MlpPolicy", envs, buffer_size=config.total_steps, replay_buffer_class=EmbeddingReplayBuffer,
-                replay_buffer_kwargs={"frames": frames}, seed=config.seed, device="cpu", **SETTINGS)  # fmt: skip
+                replay_buffer_kwargs={"frames": frames}, seed=config.seed, device="cpu",
+                **deepcopy(SETTINGS))  # SAC writes into policy_kwargs  # fmt: skip
     return model, frames
 
 
@@ -123,15 +128,26 @@ def judge(config: TrainConfig, model: SAC, episodes: int) -> float:
     return float(np.mean(verdicts))
 
 
+def settings_of(config: TrainConfig) -> dict[str, Any]:
+    """Return what decides a run, as `experiments.settings.settings_of`, but with SAC in the place of PPO.
+
+    Its arguments are a list: to `agree`, one that only one of two lists holds is a difference.
+    """
+    arguments = [[name, to_plain(value)] for name, value in sorted({**SETTINGS, "explore": EXPLORE}.items())]
+    return {**settings_of_ppo(config), "agent": {"name": "SAC", "arguments": arguments}, "num_envs": NUM_ENVS}
+
+
 def open_folder(config: TrainConfig, weights: str | None) -> Path:
     """Return the run's folder, `config.out`; what other settings or weights left there goes first."""
     assert config.out is not None
-    known = json.dumps({"config": to_plain(config), "weights": weights}, indent=1).encode()
+    who = {"labeller": config.labeller, "encoder": config.encoder, "weights": weights, "seed": config.seed}
+    known = {**who, "settings": settings_of(config)}
     file = config.out / "sac.json"
-    if not (file.is_file() and file.read_bytes() == known):
+    began = json.loads(file.read_bytes()) if file.is_file() else {}
+    if not (began.keys() >= known.keys() and agree(began, known)):
         shutil.rmtree(config.out, ignore_errors=True)
         config.out.mkdir(parents=True)
-        replace_file(file, known)
+        replace_file(file, json.dumps(known, indent=1).encode())
     return config.out
 
 
@@ -141,14 +157,16 @@ def run_one(config: TrainConfig, episodes: int) -> dict[str, Any]:
     without_display()
     known = known_before(config)
     folder = open_folder(config, known["weights"])
+    load = Load()
     model, frames = make_sac(config, folder)
     diary = Diary(frames, folder)
     learn(
         model, frames, config.total_steps, explore=EXPLORE, checkpoint_every=CHECKPOINT_EVERY, callback=diary
     )
+    burden = load.row()
     model.get_env().close()  # type: ignore[union-attr]
     return {
-        **known, "agent": {"name": "SAC", **SETTINGS}, "env_steps": model.num_timesteps,
-        "frames_scored": model.num_timesteps, "wall_seconds": seconds_of(folder),
+        **known, "settings": settings_of(config), "agent": {"name": "SAC", **SETTINGS}, "env_steps": model.num_timesteps,
+        "frames_scored": model.num_timesteps, "wall_seconds": seconds_of(folder), **burden,
         "success": {str(config.task.horizon): judge(config, model, episodes)}, "episodes": episodes,
     }  # fmt: skip

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from experiments import common, pretrained_check, summary, weights
+from experiments.load import Load
 from vlmrl.agents.config import PPOConfig
 from vlmrl.encoders import sources
+from vlmrl.progress import Progress, ProgressPrinter
+from vlmrl.runs import read_metrics
 from vlmrl.tasks import get_task
 from vlmrl.training import TrainConfig
 
@@ -79,6 +83,62 @@ def test_a_row_of_other_settings_is_measured_again(small: Path, monkeypatch: pyt
     )  # as books once were
     monkeypatch.setattr(common, "run_one", lambda *a: pytest.fail("ran again what is in the book"))
     assert "settings" not in rows()[0]
+
+
+@pytest.fixture
+def stopped(small: Path, monkeypatch: pytest.MonkeyPatch) -> TrainConfig:
+    """The settings of a run that was stopped after two of its four updates."""
+    config = replace(common.preset("cartpole"), reward="state_similarity", out=small / "run", total_steps=32)
+
+    class Stopping(ProgressPrinter):
+        def __call__(self, progress: Progress) -> None:
+            if progress.global_step == 16:
+                raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(common, "ProgressPrinter", Stopping)
+        with pytest.raises(KeyboardInterrupt):
+            common.run_one(config, (4,), 3, None)
+    assert len(read_metrics(small / "run")) == 2
+    return config
+
+
+def test_a_stopped_run_goes_on_and_counts_all_its_seconds(
+    stopped: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(common, "train", lambda *_: pytest.fail("began anew"))
+    before = common.stopped_after(stopped, None)
+    assert before is not None and before > 0
+    row = common.run_one(stopped, (4,), 3, None, keep_states=True)
+    assert row["env_steps"] == 32 and row["wall_seconds"] >= round(before, 1)
+    assert row["wall_seconds"] == pytest.approx(before + row["sitting_seconds"], abs=0.2)
+    assert {"cpu_seconds", "load_average"} <= row.keys() and row["hardware"]["cores"] >= 1
+    assert common.stopped_after(stopped, None) is None, "it is finished: its row must have been deleted"
+    monkeypatch.undo()
+    whole = replace(stopped, out=stopped.out.with_name("whole"))
+    assert common.run_one(whole, (4,), 3, None)["steps_at_goal"] == row["steps_at_goal"]
+    rewards = [[line["vlm_reward"] for line in read_metrics(config.out)] for config in (stopped, whole)]
+    assert rewards[0] == rewards[1], "to the bit"
+
+
+def test_load_tells_time_at_work_from_time_that_passed() -> None:
+    load = Load()
+    time.sleep(0.3)
+    waited = load.row()
+    assert waited["cpu_seconds"] < 0.3 <= waited["sitting_seconds"] and waited["load_average"] >= 0
+    while time.process_time() - load._cpu < 0.2:
+        pass
+    assert load.row()["cpu_seconds"] >= 0.2
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"num_envs": 4}, {"total_steps": 48}])  # fmt: skip
+def test_a_stopped_run_of_other_settings_or_weights_begins_anew(stopped: TrainConfig, change: dict) -> None:
+    assert common.stopped_after(replace(stopped, **change), None) is None
+    assert common.stopped_after(stopped, "other weights") is None
+    assert common.stopped_after(replace(stopped, out=stopped.out / "nowhere"), None) is None
+    made = stopped.out / "config.json"
+    made.write_text(made.read_text().replace('"embedded"', '"as-slow-as:ViT-L-14"'))
+    assert common.stopped_after(replace(stopped, encoder="as-slow-as:ViT-L-14"), None) is None
 
 
 def test_pretrained_check_trains_with_a_model_of_ones_own(
@@ -156,9 +216,13 @@ def test_a_quick_try_touches_no_published_row_or_run(
     small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(small)
-    with pytest.raises(SystemExit):
-        common.main("cartpole", (4,), "claim", ["--total-steps", "8"])
-    assert "--total-steps: got it without --results" in capsys.readouterr().err
+    monkeypatch.setattr(common, "RESULTS", small / "published")  # and what is named by another path
+    for given in (["--total-steps", "8"], ["--episodes", "5"]):
+        for more in ([], ["--results", "published/cartpole.json"]):
+            with monkeypatch.context() as patch, pytest.raises(SystemExit):
+                patch.setattr(common, "fill", lambda *_: pytest.fail("ran it"))
+                common.main("cartpole", (4,), "claim", [*given, *more])
+            assert f"{given[0]}: got it without --results" in capsys.readouterr().err
     common.main("cartpole", (4,), "claim", ["--total-steps", "8", "--seeds", "0", "--conditions", "constant", "--episodes", "2",
                                             "--results", str(small / "x.json")])  # fmt: skip
     assert (small / "runs" / "quick" / "cartpole-constant-0").is_dir()

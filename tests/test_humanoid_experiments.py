@@ -24,6 +24,7 @@ from experiments import (
     unseen,
 )
 from experiments import humanoid_conditions as conditions
+from experiments.book import Book
 from experiments.embedded import splits
 from vlmrl.agents.config import PPOConfig
 from vlmrl.errors import UsageError
@@ -76,6 +77,12 @@ def test_the_median_run_and_when_it_first_succeeded() -> None:
     assert len(thin) == 7 and thin[0][0] == 0 and thin[-1] == [99, None, 0.1] and aggregate.thinned([]) == []
 
 
+def test_minutes_say_how_many_cores_there_were() -> None:
+    one, two = (row(seed=cores) | {"hardware": {"cores": cores}} for cores in (1, 2))
+    assert aggregate.minutes([one]) == "1.0 on 1 core" and aggregate.minutes([row()]) == "1.0"
+    assert "| 1.0 on 1 or 2 cores |" in humanoid.table([one, two])
+
+
 def test_rows_go_by_task_and_condition_in_the_tables_order_seeds_ascending() -> None:
     rows = [
         {"task": t, "condition": c, "seed": s} for t, c, s in (("b", "x", 1), ("a", "y", 0), ("b", "x", 0))
@@ -111,7 +118,7 @@ def test_a_large_model_costs_what_its_share_cost() -> None:
         "seconds_a_frame": 2.0,
         "wall_seconds": 2030.0,
     }
-    assert "33.8 (with ViT-L-14)" in humanoid.table(
+    assert "| 33.8 (with ViT-L-14) |" in humanoid.table(
         [{**row(condition="simulated_large_vlm"), "large": found}]
     )
 
@@ -145,7 +152,16 @@ def test_a_refusal_is_one_line_and_exit_code_2(tmp_path: Path, capsys) -> None:
     assert caught.value.code == 2 and "humanoid_flying" in capsys.readouterr().err
     assert not (tmp_path / "x.json").exists()
     with pytest.raises(SystemExit) as caught:
-        humanoid_matrix.main(["--runs", str(tmp_path), "--out", str(tmp_path / "m.json")])
+        humanoid_matrix.main(
+            [
+                "--runs",
+                str(tmp_path),
+                "--results",
+                str(tmp_path / "x.json"),
+                "--out",
+                str(tmp_path / "m.json"),
+            ]
+        )
     assert caught.value.code == 2 and "experiments.humanoid" in capsys.readouterr().err
     with pytest.raises(SystemExit) as caught:
         prompt_sweep.main(["--states", "0"])
@@ -176,7 +192,7 @@ def test_runs_fill_the_book_once_and_the_matrix_judges_their_states(
     monkeypatch.setattr(humanoid, "preset", lambda name: TrainConfig(
         task=replace(get_task(name), horizon=4), agent=agent, num_envs=2, total_steps=16))  # fmt: skip
     results, runs = tmp_path / "humanoid.json", tmp_path / "runs"
-    arguments = ["--tasks", "humanoid_standing", "humanoid_lotus", "--conditions", "control_constant",
+    arguments = ["--tasks", "humanoid_kneeling", "humanoid_lotus", "--conditions", "control_constant",
                  "--seeds", "0", "1", "--episodes", "3", "--runs", str(runs), "--results", str(results), "--no-videos"]  # fmt: skip
     humanoid.main(arguments)
     rows = json.loads(results.read_text())
@@ -201,12 +217,12 @@ def test_runs_fill_the_book_once_and_the_matrix_judges_their_states(
     humanoid.main(arguments)
 
     out = tmp_path / "matrix.json"
-    humanoid_matrix.main(["--goals", "standing", "lotus", "--poses", "standing", "lotus", "--conditions", "control_constant",
-                          "--runs", str(runs), "--out", str(out)])  # fmt: skip
+    humanoid_matrix.main(["--goals", "kneeling", "lotus", "--poses", "kneeling", "lotus", "--conditions", "control_constant",
+                          "--runs", str(runs), "--results", str(results), "--out", str(out)])  # fmt: skip
     judged = json.loads(out.read_text())
     assert [(r["goal"], r["seed"]) for r in judged] == [
-        ("standing", 0),
-        ("standing", 1),
+        ("kneeling", 0),
+        ("kneeling", 1),
         ("lotus", 0),
         ("lotus", 1),
     ]
@@ -214,6 +230,13 @@ def test_runs_fill_the_book_once_and_the_matrix_judges_their_states(
     own = [r["success"][r["goal"]] for r in judged]
     assert own == [r["success"]["4"] for r in rows], "the same episodes, the same verdicts"
     assert "| lotus | 0, 1 |" in out.with_suffix(".md").read_text()
+
+    *_, last, _ = (
+        rows  # of a run that earlier weights gave, and of one that has no row, the folders say nothing
+    )
+    results.write_text(json.dumps([*rows[:2], {**last, "weights": "old", "encoder": "embedded"}]))
+    found = humanoid_matrix.rows_of(Book(results), runs, "control_constant", ["kneeling", "lotus"], ["lotus"])
+    assert [(r["goal"], r["seed"]) for r in found] == [("kneeling", 0), ("kneeling", 1)]
 
 
 def test_a_pose_must_be_held_for_half_of_the_steps() -> None:

@@ -13,6 +13,7 @@ from stable_baselines3 import SAC
 from test_preference_runs import PREFERENCES, SMALL, draw
 
 from experiments import preferences, sac_preferences
+from experiments.book import locked
 from vlmrl.rollout import ResumeWarning
 from vlmrl.runs import read_metrics
 from vlmrl.tasks import Task, get_task
@@ -51,7 +52,60 @@ def test_rows_carry_the_oracles_success_and_the_book_resumes(
     preferences.main([*small, "--labellers", "control_flipped_labels"])
     shown = capsys.readouterr().out
     assert "| cartpole | control_flipped_labels | 0 |" in shown and "| 0.0% |" in shown
-    assert shown.splitlines()[-1] in (tmp_path / "preferences.md").read_text()
+    assert "0 of 7 tasks reach the oracle's policy" in shown
+    assert shown.splitlines()[-2] in (tmp_path / "preferences.md").read_text()
+
+
+def test_a_row_whose_oracle_is_run_elsewhere_gets_its_success_later(
+    small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("fcntl")
+    (tmp_path / "runs").mkdir()
+    with locked(tmp_path / "runs" / "preferences-cartpole-oracle-0.lock"):
+        preferences.main([*small, "--labellers", "encoder"])
+    (row,) = json.loads((tmp_path / "preferences.json").read_text())
+    assert row["labeller"] == "encoder" and row["oracle_success"] is None
+    assert "not run" in (tmp_path / "preferences.md").read_text()
+    oracle = {**row, "labeller": "oracle", "success": {"6": 0.5}}
+    preferences.Book(tmp_path / "preferences.json").add(oracle)
+    preferences.main([*small, "--report"])
+    rows = json.loads((tmp_path / "preferences.json").read_text())
+    assert [row["oracle_success"] for row in rows] == [{"6": 0.5}] * 2
+    assert "50%" in (tmp_path / "preferences.md").read_text()
+
+
+def made(task: str, mine: float, oracle: float | None, seeds: tuple[int, ...] = (0, 1, 2)) -> list[dict]:
+    known = {
+        "pairs_asked": 9,
+        "label_accuracy": 1.0,
+        "label_accuracy_wide": None,
+        "env_steps": 9,
+        "wall_seconds": 60.0,
+    }
+    reached = None if oracle is None else {"200": oracle}
+    return [{"task": task, "labeller": "encoder", "seed": seed, "success": {"200": mine}, "oracle_success": reached, **known}
+            for seed in seeds]  # fmt: skip
+
+
+def test_a_policy_reaches_the_oracles_only_where_that_one_is_good() -> None:
+    assert preferences.reaches(made("cartpole", 0.96, 1.0)) == "yes"
+    assert preferences.reaches(made("cartpole", 0.94, 1.0)) == "no"
+    assert preferences.reaches(made("cartpole", 0.5, 0.5)) == "oracle below 90%"
+    assert preferences.reaches(made("cartpole", 1.0, None)) == preferences.reaches([]) == "not run"
+    assert "| oracle below 90% |" in preferences.table(made("soccer", 0.5, 0.5))
+
+
+def test_the_seven_tasks_are_counted_and_stand_first() -> None:
+    rows = [*made("cartpole", 1.0, 1.0), *made("soccer", 0.5, 0.5), *made("sweep_into", 1.0, 1.0, (0, 1)),
+            *made("drawer_open", 0.9, 1.0), *made("mountain_car", 1.0, 1.0)]  # fmt: skip
+    assert preferences.count(rows) == (
+        "1 of 7 tasks reach the oracle's policy; not run: straighten_rope, fold_cloth, pass_water; no: drawer_open; "
+        "oracle below 90%: soccer; not all seeds: sweep_into."
+    )
+    assert list(preferences.SETTINGS)[-2:] == ["mountain_car", "humanoid_kneeling"]
+    assert [task for task in preferences.SEVEN if task in preferences.SETTINGS] == list(preferences.SETTINGS)[
+        :-2
+    ]
 
 
 def test_conditions_become_settings() -> None:
@@ -110,6 +164,7 @@ def test_a_plain_environment_is_learned_by_sac_and_a_finished_run_is_not_trained
         and row["env_steps"] == 256
         and row["pairs_asked"] == 40
     )
+    assert row["cpu_seconds"] > 0 and row["sitting_seconds"] >= row["wall_seconds"]
     assert row["label_accuracy"] == 1.0 and list(row["success"]) == ["8"] and row["curve"][-1][0] == 256
     folder = tmp_path / "runs" / "preferences-soccer-oracle-0"
     assert [line["global_step"] for line in read_metrics(folder)] == [64, 128, 192, 256]
@@ -119,7 +174,18 @@ def test_a_plain_environment_is_learned_by_sac_and_a_finished_run_is_not_trained
         preferences.main([*lamp, "--labellers", "oracle"])
     (again,) = json.loads((tmp_path / "preferences.json").read_text())
     assert again["success"] == row["success"] and again["wall_seconds"] >= row["wall_seconds"]
-    monkeypatch.setattr(SAC, "train", lambda *_, **__: None)
+    trained: list[int] = []
+    monkeypatch.setattr(SAC, "train", lambda *_, **__: trained.append(1))
+    monkeypatch.setattr(sac_preferences, "SETTINGS", sac_preferences.SETTINGS | {"use_sde_at_warmup": True})
+    preferences.main(
+        [*lamp, "--labellers", "oracle"]
+    )  # an agent of other settings: row and folder begin anew
+    (tuned,) = json.loads((tmp_path / "preferences.json").read_text())
+    assert trained and ["use_sde_at_warmup", True] in tuned["settings"]["agent"]["arguments"]
+    assert tuned["settings"]["num_envs"] == sac_preferences.NUM_ENVS
+    trained.clear()
+    preferences.main([*lamp, "--labellers", "oracle"])
+    assert not trained
     preferences.main(
         [*lamp, "--labellers", "oracle", "--total-steps", "64"]
     )  # other settings: from the start

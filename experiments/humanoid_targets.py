@@ -1,0 +1,132 @@
+"""What the humanoid's rows must reach, and where they are: the short table on top of the long one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from experiments import aggregate
+from experiments.humanoid_conditions import COMPARED, CONTROLLED, NEVER_SAW, NEVER_SEEN, OTHER_BODY, planned
+from experiments.weights import EARLIER, is_earlier
+from vlmrl.tasks import COMPOSITIONS, POSES
+
+Rows = Sequence[dict[str, Any]]
+NOT_RUN = "not run"
+EIGHT = tuple(f"humanoid_{pose}" for pose in POSES)
+UNSEEN = tuple(f"humanoid_{pose}" for pose in COMPOSITIONS)
+CONTROLS = tuple(
+    dict.fromkeys(condition for condition, _, _ in planned() if condition.startswith("control_"))
+)
+RARELY, ALWAYS = "asked_rarely", "asked_always"
+LARGE, LARGE_ALWAYS = "simulated_large_vlm", "simulated_large_vlm_always"
+
+
+def table(rows: Rows) -> str:
+    """Return Markdown: what is to be reached, by VLM-RM, and here; only tasks with all planned seeds count."""
+    lines = [
+        "| | VLM-RM (zero-shot) | to be reached | here (in-domain, caption-supervised) |",
+        "|---|---|---|---|",
+    ]
+    for name, theirs, wanted, conditions, tasks, here in TARGETS:
+        mine = [row for row in rows if row["condition"] in conditions and row["task"] in tasks]
+        mark = EARLIER if any(is_earlier(row) for row in mine) else ""
+        lines.append(f"| {name} | {theirs} | {wanted} | {here(mine) + mark if mine else NOT_RUN} |")
+    return "\n".join(lines) + "\n"
+
+
+def reached(condition: str, tasks: Sequence[str], share: float) -> Callable[[Rows], str]:
+    """Return what says how many tasks reach a share of success, and each one's, the interquartile mean over seeds."""
+
+    def here(rows: Rows) -> str:
+        found = {task: whole(rows, condition, task) for task in tasks}
+        means = {task: success(mine) for task, mine in found.items() if mine}
+        each = [f"{short(task)} {mean:.0%}" for task, mean in means.items()]
+        each += [f"{short(task)} {NOT_RUN}" for task in tasks if task not in means]
+        return f"{sum(mean >= share for mean in means.values())} of {len(tasks)}: {', '.join(each)}"
+
+    return here
+
+
+def whole(rows: Rows, condition: str, task: str) -> list[dict[str, Any]]:
+    """Return the rows of a task's planned seeds; none where one is missing."""
+    seeds = [seed for *_, seed in planned([condition], [task])]
+    mine = {row["seed"]: row for row in rows if (row["condition"], row["task"]) == (condition, task)}
+    return [mine[seed] for seed in seeds] if mine.keys() >= set(seeds) else []
+
+
+def success(rows: Rows) -> float:
+    """Return the interquartile mean of success at the longest horizon."""
+    return aggregate.iqm([row["success"][max(row["success"], key=int)] for row in rows])
+
+
+def short(task: str) -> str:
+    """Return a task's name as the table shows it."""
+    return task.removeprefix("humanoid_").replace("_", " ")
+
+
+def worst_control(rows: Rows) -> str:
+    """Return the highest success of a control, at either horizon, and how many of the planned have been run."""
+    runs = [(c, t) for c in CONTROLS for t in CONTROLLED]
+    found = {(c, t): mine for c, t in runs if (mine := whole(rows, c, t))}
+    if not found:
+        return NOT_RUN
+    reached = {
+        run: max(aggregate.iqm([row["success"][h] for row in mine]) for h in mine[0]["success"])
+        for run, mine in found.items()
+    }
+    condition, task = max(reached, key=lambda run: reached[run])
+    rest = "" if len(found) == len(runs) else f"; {len(runs) - len(found)} of {len(runs)} {NOT_RUN}"
+    return f"at most {reached[condition, task]:.0%} ({condition}, {short(task)}){rest}"
+
+
+def steps_to_success(rows: Rows) -> str:
+    """Return the median of the steps after which runs succeeded; runs that never did count as endless."""
+    median = np.median([row["steps_to_success"] or np.inf for row in rows])
+    return f"{median:,.0f}" if np.isfinite(median) else "not reached by half of the runs"
+
+
+def share_asked(rows: Rows) -> str:
+    """Return the largest share of a run's steps that the VLM was asked about."""
+    return f"at most {max(row['frames_scored'] / row['env_steps'] for row in rows):.1%}"
+
+
+def difference(rows: Rows) -> str:
+    """Return by how many points success falls, pose by pose, where the VLM is asked rarely: same seeds of both."""
+    cells = []
+    for task in COMPARED:
+        rarely = whole(rows, RARELY, task)
+        seeds = {row["seed"] for row in rarely}
+        always = [r for r in rows if (r["condition"], r["task"]) == (ALWAYS, task) and r["seed"] in seeds]
+        both = rarely and len(always) == len(rarely)
+        points = f"{100 * (success(rarely) - success(always)):+.0f} points" if both else NOT_RUN
+        cells.append(f"{short(task)} {points}")
+    return ", ".join(cells)
+
+
+def ratio(rows: Rows) -> str:
+    """Return how many times as long asking a large VLM always takes, the median over runs of both kinds."""
+    took = {(r["condition"], r["task"], r["seed"]): r["large"]["wall_seconds"] for r in rows}
+    pairs = [(LARGE, LARGE_ALWAYS, *run[1:]) for run in took if run[0] == LARGE]
+    found = [took[a, *run] / took[r, *run] for r, a, *run in pairs if (a, *run) in took]
+    planned_runs = len(planned([LARGE]))
+    if not found:
+        return NOT_RUN
+    rest = "" if len(found) == planned_runs else f"; {planned_runs - len(found)} of {planned_runs} {NOT_RUN}"
+    return f"{np.median(found):.1f} times less{rest}"
+
+
+TARGETS: tuple[tuple[str, str, str, Sequence[str], Sequence[str], Callable[[Rows], str]], ...] = (
+    ("unseen compositions", "none", "≥ 4, each ≥ 80%", [ALWAYS], UNSEEN, reached(ALWAYS, UNSEEN, 0.8)),
+    ("poses left out of the encoder's training", "–", "2, each ≥ 60%", [NEVER_SAW], NEVER_SEEN, reached(NEVER_SAW, NEVER_SEEN, 0.6)),
+    ("poses with ≥ 90% success", "5 of 8", "8 of 8", [ALWAYS], EIGHT, reached(ALWAYS, EIGHT, 0.9)),
+    ("another body", "–", "2 sentences, each ≥ 80%", [ALWAYS], OTHER_BODY, reached(ALWAYS, OTHER_BODY, 0.8)),
+    ("controls", "not reported", "≤ 10% each", CONTROLS, CONTROLLED, worst_control),
+    ("environment steps to success, median", "10M trained", "≤ 1M", [ALWAYS], EIGHT, steps_to_success),
+    ("minutes of a pose, median", "not reported", "≤ 6", [ALWAYS], EIGHT, aggregate.minutes),
+    ("steps that the VLM is asked about", "every one", "≤ 10%", [RARELY], COMPARED, share_asked),
+    ("success, asked rarely less asked always", "–", "within 3 points", [RARELY, ALWAYS], COMPARED, difference),
+    ("wall-clock with ViT-L-14's cost, asked rarely", "–", "≥ 8 times less than asking always", [LARGE, LARGE_ALWAYS], COMPARED, ratio),
+)  # fmt: skip
+"""Name, VLM-RM's, to be reached (issue 4), the conditions and tasks of the rows that it is read from, and how."""
