@@ -275,6 +275,16 @@ def test_random_labels_teach_nothing_and_flipped_labels_the_opposite():
     right = np.array([a.label for _, a in truth])
     sure = np.abs(random.probabilities([p for p, _ in truth]) - 0.5).mean()
     assert sure < 0.15, "noise made it sure of something"
+    blind = replace(QUICK, fit=replace(QUICK.fit, learning_rate=1.0, patience=3))  # every pass makes it worse
+    frames = reds(0, 99, 200)
+    deaf = PreferenceReward(FakeEncoder(), blind)
+    assert deaf.fit([(p, Answer(y, "x")) for p, y in zip(pairs, noise, strict=True)]).best_epoch == 0
+    assert deaf.is_flat and not deaf.compute_reward(frames).any(), (
+        "an untrained network's opinion was blown up"
+    )
+    assert deaf.fit(answered(200), warm=True).best_epoch > 0 or not deaf.compute_reward(frames).any()
+    deaf.fit_config = QUICK.fit
+    assert deaf.fit(answered(200), warm=True).best_epoch > 0 and deaf.compute_reward(frames).any()
     flipped = PreferenceReward(FakeEncoder(), QUICK)
     flipped.fit(answered(200, flip=1.0))
     assert np.mean((flipped.probabilities([p for p, _ in truth]) > 0.5) == right) < 0.1

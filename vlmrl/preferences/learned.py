@@ -19,7 +19,7 @@ from vlmrl.preferences.configs import FitConfig
 from vlmrl.preferences.fitting import FitReport, fit, score_segments
 from vlmrl.preferences.formulas import sigmoid
 from vlmrl.preferences.labelled import label_pairs
-from vlmrl.preferences.networks import rows_at_once
+from vlmrl.preferences.networks import rows_at_once, silence
 from vlmrl.preferences.protocol import Answer, Pair, Segment, segments_of
 from vlmrl.preferences.weights import write_reward
 from vlmrl.rewards.protocol import Reads
@@ -60,15 +60,18 @@ class LearnedReward(ABC):
         pool: embeddings (B, D), or frames (B, H, W, 3) for a reward on pixels, such as the agent has seen; None takes
         the pairs' own. warm: go on from the last fit; otherwise from a new start, which depends on the seed and on how
         often it was fitted.
+        A new start that no pass made better says nothing of any frame: it is no reward at all, and the report's best pass is 0.
         Raises: UsageError for answers without a label, or segments of several sizes; FloatingPointError if the loss is
             not finite, the reward being then as it was.
         """
         data = label_pairs(answered, self._read, self.fit_config.validation, self.fit_config.seed)
         generator = torch.Generator().manual_seed(self.fit_config.seed * 1_000_003 + self.fits)
         frames = data.items[data.mask]
-        going_on = warm and self.ensemble is not None
+        going_on = warm and self.ensemble is not None and not self.is_flat
         ensemble = copy.deepcopy(self._fitted()) if going_on else self._start(frames, generator)
         report = fit(ensemble, self.members, data, self.fit_config, generator)
+        if not going_on and report.best_epoch == 0:
+            silence(ensemble)
         self.ensemble, self.report, self.fits = ensemble, report, self.fits + 1
         self.standardise(frames if pool is None else pool)
         return report

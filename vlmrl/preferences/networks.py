@@ -85,6 +85,13 @@ def rows_at_once(shape: tuple[int, ...]) -> int:
     return max(1, 2**25 // max(math.prod(shape), 1))
 
 
+@torch.no_grad()
+def silence(ensemble: nn.Module) -> None:
+    """Let an ensemble say 0 of everything."""
+    for parameter in ensemble.parameters():
+        parameter.zero_()
+
+
 def _side(side: int, config: ConvConfig) -> int:
     """Return a frame's side after all layers, below 1 if they use it up."""
     for kernel, stride in zip(config.kernels, config.strides, strict=True):
