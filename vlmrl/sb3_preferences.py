@@ -181,12 +181,19 @@ class PreferenceCallback(BaseCallback):
         frames, embeddings = self.source.frames, self.source.embeddings
         assert frames is not None
         self._rows.append((np.array(self.locals["dones"], bool), frames, embeddings, progress))
-        self.learner.steps += len(infos)
+        if self._asks:
+            self.learner.steps += len(infos)  # stages are counted from the first answers on
         return True
+
+    @property
+    def _asks(self) -> bool:
+        """Whether the time for questions has come."""
+        model: Any = self.model
+        return self.num_timesteps >= max(model.learning_starts, self.explore)
 
     def _on_rollout_end(self) -> None:
         model: Any = self.model
-        due = self.learner.is_due and self.num_timesteps >= max(model.learning_starts, self.explore)
+        due = self._asks and self.learner.is_due
         if self._rows and (due or len(self._rows) >= WAITING):
             self._flush()
         if due:
