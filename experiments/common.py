@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from experiments import summary
 from experiments.book import Book
@@ -32,7 +33,7 @@ from vlmrl.errors import UsageError
 from vlmrl.evaluation import evaluate, record_video
 from vlmrl.progress import ProgressPrinter
 from vlmrl.runs import RunFolder, git_state, read_config, read_metrics, versions
-from vlmrl.runtime import cores
+from vlmrl.runtime import cores, resolve_device
 from vlmrl.training import TrainConfig, load_run, preset, resume, train
 
 CONDITIONS = ("vlm", "state_similarity", "constant", "random_encoder", "swapped_goal")
@@ -145,8 +146,14 @@ def known_before(config: TrainConfig) -> dict[str, Any]:
         "seed": config.seed,
         "settings": settings_of(config),
         "date": time.strftime("%Y-%m-%d"),
-        **provenance(),
+        **provenance(gpu_of(config.device)),
     }
+
+
+def gpu_of(device: str | None) -> str | None:
+    """Return the name of the GPU that a run's device, or none given, comes to; None for the CPU."""
+    resolved = resolve_device(device)
+    return torch.cuda.get_device_name(resolved) if resolved.type == "cuda" else None
 
 
 def encoder_of(config: TrainConfig) -> str | None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from experiments import common, pretrained_check, summary, weights
 from experiments.load import Load
@@ -17,7 +18,7 @@ from vlmrl.encoders import sources
 from vlmrl.progress import Progress, ProgressPrinter
 from vlmrl.runs import read_metrics
 from vlmrl.tasks import get_task
-from vlmrl.training import TrainConfig
+from vlmrl.training import TrainConfig, preset
 
 
 @pytest.fixture
@@ -228,3 +229,11 @@ def test_a_quick_try_touches_no_published_row_or_run(
     assert (small / "runs" / "quick" / "cartpole-constant-0").is_dir()
     (row,) = json.loads((small / "x.json").read_text())
     assert row["encoder"] is None and row["weights"] is None and row["learned"] is False
+
+
+def test_a_row_names_the_gpu_that_a_run_comes_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(common, "resolve_device", lambda device: torch.device(device or "cuda:0"))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"the one at {device}")
+    assert common.gpu_of(None) == "the one at cuda:0" and common.gpu_of("cpu") is None
+    config = replace(preset("cartpole"), device="cuda:1")
+    assert common.known_before(config)["hardware"]["gpu"] == "the one at cuda:1"
