@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from fakes import FakeEncoder, LampEnv
 from stable_baselines3 import SAC
 from test_preference_runs import PREFERENCES, SMALL, draw
 
+from benchmarks import replay_memory
 from experiments import preferences, sac_preferences
 from experiments.book import locked
 from vlmrl.rollout import ResumeWarning
@@ -190,3 +192,21 @@ def test_a_plain_environment_is_learned_by_sac_and_a_finished_run_is_not_trained
         [*lamp, "--labellers", "oracle", "--total-steps", "64"]
     )  # other settings: from the start
     assert read_metrics(folder)[-1]["global_step"] == 64
+
+
+def test_the_memory_benchmark_fills_a_buffer_that_a_run_began(
+    lamp: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.setattr(replay_memory, "EXPLORED", 48)
+    found = replay_memory.measure("soccer", "oracle", 512, 160)
+    assert found["steps"] == 512 and found["pairs_asked"] > 20
+    assert found["gibibytes"] >= found["gibibytes_before_filling"] > 0 and found["checkpoint_gibibytes"] >= 0
+    done = subprocess.CompletedProcess([], 0, f"a warning\n{json.dumps(found)}\n")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
+    replay_memory.main(["--out", str(tmp_path / "memory.json")])
+    row = json.loads((tmp_path / "memory.json").read_text())
+    assert (
+        row["limit"] == 4
+        and row["hardware"]
+        and ("met" in capsys.readouterr().out) == (row["gibibytes"] <= 4)
+    )
