@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import mujoco
 import numpy as np
@@ -199,3 +200,20 @@ def test_arms_on_their_way_are_a_source_of_the_humanoid_alone() -> None:
         and degrees.shape == (4, facts.shape[1])
         and not blank_frames(frames).any()
     )
+
+
+def test_shares_of_a_batch_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    called: list[dict] = []
+    result = SimpleNamespace(validation={"loss": 0.5})
+    monkeypatch.setattr(train, "train", lambda *places, **changes: called.append(changes) or result)
+    monkeypatch.setattr("sys.argv", ["train", "--shares", "humanoid=0.6", "cartpole=0.4"])
+    train.main()
+    assert called[0]["shares"] == (("humanoid", 0.6), ("cartpole", 0.4))
+    monkeypatch.setattr("sys.argv", ["train"])
+    train.main()
+    assert "shares" not in called[1]
+    for wrong in ("mars=0.5", "humanoid=much"):
+        monkeypatch.setattr("sys.argv", ["train", "--shares", wrong])
+        with pytest.raises(SystemExit):
+            train.main()
+        assert "--shares: invalid share value" in capsys.readouterr().err

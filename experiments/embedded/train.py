@@ -118,6 +118,14 @@ def _start(out: Path, init: Path | None) -> str:
     return f"scratch:{shape}"
 
 
+def share(text: str) -> tuple[str, float]:
+    """Return world and share of `humanoid=0.6`. Raises: ValueError for anything else, which argparse says in a line."""
+    world, _, value = text.partition("=")
+    if world not in SHARES:
+        raise ValueError(f"{world} is none of {list(SHARES)}")
+    return world, float(value)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("data/embedded"))
@@ -140,9 +148,14 @@ def main() -> None:
     parser.add_argument(
         "--without", nargs="+", default=[], metavar="WORLD", help="never show or say these worlds"
     )
-    args = vars(parser.parse_args())
+    parser.add_argument(
+        "--shares", nargs="+", type=share, metavar="WORLD=SHARE", help="of a batch, in place of SHARES"
+    )
+    args = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}
+    if "shares" in args:
+        args["shares"] = tuple(args["shares"])
     try:
-        result = train(args.pop("data"), args.pop("out"), args.pop("init"), **args)
+        result = train(args.pop("data"), args.pop("out"), args.pop("init", None), **args)
     except UsageError as error:
         sys.exit(f"error: {error}")
     print(json.dumps({key: round(value, 3) for key, value in result.validation.items()}))
