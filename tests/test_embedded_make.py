@@ -47,7 +47,7 @@ def test_the_whole_recipe_is_its_steps_in_order(monkeypatch, commands, tmp_path:
         "words",
         "evaluate",
     ]
-    assert "gl" in commands[1] and not any("--scale" in c for c in commands)
+    assert "gl" in commands[1] and not any("--scale" in c or "--shares" in c for c in commands)
 
 
 @pytest.mark.parametrize("there", [True, False])
@@ -69,6 +69,7 @@ def test_quick_is_small_and_must_pass_preflight(monkeypatch, commands, tmp_path:
     drawn = commands[0][commands[0].index("--worlds") + 1 :]
     left = commands[2][commands[2].index("--without") + 1 :]
     assert sorted([*drawn, *left]) == sorted(splits.GRAMMARS)
+    assert "--shares" in commands[2] and {s.split("=")[0] for s in make.QUICK_SHARES} == set(drawn)
     monkeypatch.setattr(make, "passes_preflight", lambda model: False)
     assert call(monkeypatch, "--quick", "--out", str(tmp_path)) == 1
 
