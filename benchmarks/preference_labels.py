@@ -2,9 +2,9 @@
 
     python -m benchmarks.preference_labels --tasks humanoid_kneeling   # writes experiments/results/preference_labels.json
 
-Pairs are single frames of a world's varied states (`sample_states`). The stage begins with states and ends with answers
-in a store on disk: frames drawn, pairs chosen, all embedded, all kept. Labels are held against the world's own graded
-progress. The temperature is fitted on other pairs of other states; accuracy does not depend on it.
+Pairs are single frames of `label_pools`. The stage begins with states and ends with answers in a store on disk: frames
+drawn, pairs chosen, all embedded, all kept; Meta-World's begins with frames. Labels are held against the world's own
+progress. The temperature is fitted on other pairs of other frames; accuracy does not depend on it. The encoder is in-domain.
 """
 
 from __future__ import annotations
@@ -19,29 +19,22 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.label_pools import Pools
 from experiments.common import RESULTS, provenance
+from experiments.preferences import SEVEN
 from vlmrl.checkpoints import replace_file
 from vlmrl.encoders import load_encoder
-from vlmrl.making import make_envs
 from vlmrl.preferences.calibration import accuracy_by_gap, calibrate
 from vlmrl.preferences.encoder_labeller import EncoderLabeller, EncoderLabellerConfig
 from vlmrl.preferences.oracle import progress
 from vlmrl.preferences.protocol import Pair, Question
 from vlmrl.preferences.samplers import Uniform
-from vlmrl.preferences.segments import PoolConfig, SegmentPool
 from vlmrl.preferences.store import PreferenceStore
 from vlmrl.runtime import limit_threads
 from vlmrl.tasks import get_task
 
-
-def make_pool(world: Any, count: int, rng: np.random.Generator) -> SegmentPool:
-    """Return a pool of `count` single frames of varied states, with the world's own progress."""
-    states = world.sample_states(rng, count)
-    pool = SegmentPool(PoolConfig(capacity=count), world.render_states)
-    pool.add(
-        np.ones((count, 1), bool), states=states[:, None], progress=world.rules.env_reward(states)[:, None]
-    )
-    return pool
+TASKS = (*SEVEN, "mountain_car", "humanoid_kneeling")
+"""RL-VLM-F's tasks, and two more."""
 
 
 def gaps_of(pairs: list[Pair]) -> np.ndarray:
@@ -52,25 +45,22 @@ def gaps_of(pairs: list[Pair]) -> np.ndarray:
 def measure(task_name: str, count: int, calibration: int, encoder: Any, seed: int) -> dict[str, Any]:
     """Return the row of one task."""
     task = get_task(task_name)
-    envs = make_envs(task, 2)
-    world = envs.unwrapped
+    pools = Pools(task)
     question = Question(task.goal[0], task.baseline[0])
     config = EncoderLabellerConfig(alpha=task.alpha)
     rng = np.random.default_rng(seed)
-    known = Uniform().sample(
-        make_pool(world, 2 * calibration, rng), calibration, rng
-    )  # also compiles the renderer
+    known = Uniform().sample(pools.make(2 * calibration, rng), calibration, rng)  # also compiles the renderer
     labels = (1 + np.sign(gaps_of(known))) / 2
     labeller = EncoderLabeller(encoder, config).calibrated(known, labels.tolist(), question)
-    states = make_pool(world, 2 * count, rng)
+    pool = pools.make(2 * count, rng)
     with tempfile.TemporaryDirectory() as folder, PreferenceStore(Path(folder) / "store.sqlite") as store:
         started = perf_counter()
-        pairs = Uniform().sample(states, count, rng)
+        pairs = Uniform().sample(pool, count, rng)
         drawn = perf_counter()
         answers = store.ask(labeller, pairs, question, batch_size=count).answers
         asked = perf_counter()
         size = sum(path.stat().st_size for path in Path(folder).iterdir())
-    envs.close()
+    pools.close()
     found, gaps = np.array([answer.label for answer in answers]), gaps_of(pairs)
     truth = (1 + np.sign(gaps)) / 2
     right = accuracy_by_gap(gaps, found, 2)
@@ -87,7 +77,7 @@ def measure(task_name: str, count: int, calibration: int, encoder: Any, seed: in
 def main(arguments: list[str] | None = None) -> None:
     """Measure each task and write the rows; None reads sys.argv."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tasks", nargs="+", default=["humanoid_kneeling"])
+    parser.add_argument("--tasks", nargs="+", default=list(TASKS))
     parser.add_argument("--pairs", type=int, default=1000)
     parser.add_argument(
         "--calibration", type=int, default=200, help="pairs that the temperature is fitted on"

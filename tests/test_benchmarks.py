@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import gymnasium
+import numpy as np
 import pytest
 
 from benchmarks import (
+    bad_answers,
     encoder_speed,
     import_time,
     large_models,
@@ -19,7 +21,10 @@ from benchmarks import (
     preference_labels,
     whole_loop,
 )
+from benchmarks.label_pools import Pools
+from experiments.embedded import metaworld
 from vlmrl.errors import UsageError
+from vlmrl.tasks import get_task
 
 
 def test_parity_trains_both_agents_once_on_each_task_and_seed(
@@ -123,3 +128,30 @@ def test_a_learned_rewards_time_is_measured_beside_drawing(tmp_path: Path) -> No
     found = learned_reward.main(setting)
     rows = json.loads(out.read_text())["rows"]
     assert len(rows) == 3 and sum(row["asked"] for row in rows) == 38 and found["seconds_to_draw_all"] > 0
+
+
+def test_bad_answers_leave_no_wrong_label_and_text_is_counted(tmp_path: Path) -> None:
+    out = tmp_path / "bad.json"
+    bad_answers.main(["--pairs", "12", "--attacked", "4", "--tasks", "cartpole", "--out", str(out)])
+    found = json.loads(out.read_text())
+    assert [(row["prompt"], row["share"]) for row in found["faults"]] == [
+        (prompt, share) for prompt in ("one-stage", "two-stage") for share in bad_answers.SHARES
+    ]
+    for row in found["faults"]:
+        assert row["wrong"] == 0 and row["labels"] < row["pairs"] == 12
+        assert sum(row["faults"].values()) <= row["requests"] and row["failure_rate"] > 0
+    (row,) = found["text"]
+    assert row["decided"] == 12 and 0 <= row["flip_rate"] <= 1
+
+
+@pytest.mark.skipif(not metaworld.is_installed(), reason="needs Meta-World's package")
+def test_frames_of_episodes_have_the_objects_way_to_its_target_as_progress() -> None:
+    pools = Pools(get_task("drawer_open"))
+    try:
+        pool = pools.make(24, np.random.default_rng(0))
+    finally:
+        pools.close()
+    segments = pool.draw(range(24))
+    progress = np.array([segment.progress[0] for segment in segments])
+    assert segments[0].frames.shape == (1, 64, 64, 3) and len({s.key for s in segments}) > 12
+    assert progress.max() <= 0 and progress.min() > -0.25 and np.ptp(progress) > 0.1

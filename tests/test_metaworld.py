@@ -158,6 +158,19 @@ def test_scenes_and_what_is_said_of_them(world: str) -> None:
         scenes.sample("chess", np.random.default_rng(0), 1)
 
 
+@pytest.mark.parametrize("world", ["soccer", "sweep_into"])
+def test_what_left_the_picture_is_not_at_the_goal(world: str) -> None:
+    """A ball that rolls away leaves an empty goal, which the encoder took for a ball in it until training showed both."""
+    found = scenes.sample(world, np.random.default_rng(5), 2000)
+    degrees = dict(
+        zip((f.name for f in scenes.GRAMMARS[world].facts), scenes.fact_degrees(world, found).T, strict=True)
+    )
+    gone = ((found[:, :2] < scenes.SHOWN[0]) | (found[:, :2] > scenes.SHOWN[1])).any(axis=1)
+    assert 0.05 < gone.mean() < 0.2 and degrees["in"][gone].max() < 0.3 and degrees["in"][gone].mean() < 0.05
+    sides = {"left", "right", "before", "behind"} - ({"before"} if world == "soccer" else set())
+    assert all(degrees[name][gone].max() == 0 for name in sides & degrees.keys())
+
+
 @needs_package
 @pytest.mark.parametrize(("world", "task"), [(task.replace("-", "_"), task) for task in metaworld.TASKS])
 def test_the_words_agree_with_meta_worlds_own_success(world: str, task: str) -> None:

@@ -45,6 +45,7 @@ def make_env(task: Task, horizon: int | None = None) -> Any:
 
     from vlmrl.horizon import FixedHorizon
 
+    check_env(task.env_id)
     looks = {"camera": task.camera, "render_size": task.render_size}
     options: dict[str, Any] = {name: value for name, value in looks.items() if value is not None}
     if gymnasium.spec(task.env_id).namespace == "vlmrl":  # Meta-World's

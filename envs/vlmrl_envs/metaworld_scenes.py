@@ -22,8 +22,10 @@ OUT = 0.2
 """How far the drawer comes out, metres."""
 HOLE = np.array([0.0, 0.84])
 """The middle of the hole in the table, metres."""
-ON_TABLE, IN_HOLE = 0.07, 0.02
-"""The cube's height on the table and in the hole, metres."""
+ON_TABLE, PRESSED, IN_HOLE = 0.07, 0.028, 0.02
+"""The cube's height on the table, there where the hand pressed it down, and in the hole, metres."""
+SHOWN, WIDE = np.array([[-0.35, 0.45], [0.35, 0.97]]), np.array([[-0.7, 0.2], [0.7, 0.98]])
+"""Corners, metres: of the table that the camera shows, and of where ball and cube come to lie, most of which it does not."""
 
 _OPEN = (
     "open",
@@ -110,6 +112,18 @@ GRAMMARS: dict[str, Grammar] = {
 """World -> what can be said of it."""
 
 
+def begin(world: str, rng: np.random.Generator, n: int) -> np.ndarray:
+    """Draw n scenes (n, S) as episodes begin."""
+    _check(world)
+    side = rng.uniform(-0.1, 0.1, n)
+    if world == "drawer_open":
+        return np.stack([side, np.zeros(n)], axis=1)
+    place = np.stack([side, rng.uniform(0.58, 0.72, n)], axis=1)
+    if world == "sweep_into":
+        return np.column_stack([place, np.full(n, ON_TABLE), np.zeros(n)])
+    return np.column_stack([place, np.full(n, 0.026), rng.uniform(-0.1, 0.1, n), rng.uniform(0.8, 0.9, n)])
+
+
 def sample(world: str, rng: np.random.Generator, n: int) -> np.ndarray:
     """Draw n scenes (n, S) of a world: as episodes begin, on the way, at the goal, anywhere on the table."""
     _check(world)
@@ -120,7 +134,11 @@ def sample(world: str, rng: np.random.Generator, n: int) -> np.ndarray:
         )
         return np.stack([rng.uniform(-0.1, 0.1, n), -slide], axis=1)
     begin = np.stack([rng.uniform(-0.1, 0.1, n), rng.uniform(0.58, 0.72, n)], axis=1)
-    anywhere = np.stack([rng.uniform(-0.35, 0.35, n), rng.uniform(0.45, 0.97, n)], axis=1)
+    anywhere = np.where(
+        rng.random((n, 1)) < 0.5,
+        rng.uniform(SHOWN[0], SHOWN[1], (n, 2)),
+        rng.uniform(WIDE[0], WIDE[1], (n, 2)),
+    )
     goal = np.stack([rng.uniform(-0.1, 0.1, n), rng.uniform(0.8, 0.9, n)], axis=1)
     goal = goal if world == "soccer" else np.repeat(HOLE[None], n, axis=0)
     at_goal = goal + rng.uniform(-0.06, 0.06, (n, 2))
@@ -133,9 +151,8 @@ def sample(world: str, rng: np.random.Generator, n: int) -> np.ndarray:
     if world == "soccer":
         return np.column_stack([place, rng.uniform(0.02, 0.035, n), goal])
     sunk = np.abs(place - HOLE).max(axis=1) < 0.08
-    height = np.where(
-        sunk, np.where(rng.random(n) < 0.8, IN_HOLE, rng.uniform(IN_HOLE, ON_TABLE, n)), ON_TABLE
-    )
+    low, top = np.where(sunk, IN_HOLE, PRESSED), np.where(sunk, IN_HOLE, ON_TABLE)
+    height = np.where(rng.random(n) < 0.8, top, rng.uniform(low, ON_TABLE))
     return np.column_stack([place, height, rng.uniform(-np.pi, np.pi, n)])
 
 
@@ -151,13 +168,16 @@ def fact_degrees(world: str, scenes: np.ndarray) -> np.ndarray:
         across, along = (scenes[:, :2] - aim).T
         apart = np.hypot(across, along)
         near = 0.4 * ramp(apart, 0.4, 0.0) + 0.6 * ramp(apart, 0.14, 0.03)
-        beside = {"left": ramp(across, -0.06, -0.11), "right": ramp(across, 0.06, 0.11)}
+        shown = ((scenes[:, :2] >= SHOWN[0]) & (scenes[:, :2] <= SHOWN[1])).all(
+            axis=1
+        )  # no picture tells where else
+        beside = {"left": shown * ramp(across, -0.06, -0.11), "right": shown * ramp(across, 0.06, 0.11)}
         if world == "soccer":
             before = ramp(np.abs(across), 0.08, 0.04) * ramp(along, -0.05, -0.08) * ramp(along, -0.2, -0.15)
             found = {"in": near, "far": ramp(apart, 0.12, 0.22), "before": before, **beside}
         else:
-            found = {"in": near, "near": ramp(apart, 0.25, 0.1), "before": ramp(along, -0.06, -0.11),
-                     "behind": ramp(along, 0.05, 0.1), **beside}  # fmt: skip
+            found = {"in": near, "near": ramp(apart, 0.25, 0.1), "before": shown * ramp(along, -0.06, -0.11),
+                     "behind": shown * ramp(along, 0.05, 0.1), **beside}  # fmt: skip
     return np.stack([found[fact.name] for fact in GRAMMARS[world].facts], axis=1)
 
 

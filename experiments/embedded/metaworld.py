@@ -33,7 +33,9 @@ def source(world: str, n: int, varied: bool = False) -> Maker:
     return make
 
 
-def picture(world: str, scenes: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
+def picture(
+    world: str, scenes: np.ndarray, rng: np.random.Generator | None = None, split: str = "train"
+) -> np.ndarray:
     """Draw scenes (n, S) of a world as frames (n, 64, 64, 3); with an rng each in a look of its own, see `variation.vary`."""
     task, n = world.replace("_", "-"), len(scenes)
     inner = metaworld.load(task)
@@ -43,7 +45,7 @@ def picture(world: str, scenes: np.ndarray, rng: np.random.Generator | None = No
     qpos, bodies = metaworld_scenes.placed(world, inner, scenes)
     fields = {"body_pos": bodies, "body_quat": np.repeat(model.body_quat[None], n, axis=0)}
     if rng is not None:
-        fields |= _looks(model, camera, n, rng)
+        fields |= _looks(model, camera, n, rng, split)
     renderer = WarpRenderer(model, camera, (SIZE, SIZE), world_fields=tuple(fields))
     try:
         return renderer.render(qpos, fields)
@@ -51,7 +53,7 @@ def picture(world: str, scenes: np.ndarray, rng: np.random.Generator | None = No
         renderer.close()
 
 
-def _looks(model: Any, camera: str, n: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+def _looks(model: Any, camera: str, n: int, rng: np.random.Generator, split: str) -> dict[str, np.ndarray]:
     """Return what n looks are made of, by field (n, ...).
 
     A look is a copy of the whole model, meshes and all, and goes at once; rows kept between them would pin its memory.
@@ -60,8 +62,8 @@ def _looks(model: Any, camera: str, n: int, rng: np.random.Generator) -> dict[st
     found = {name: np.empty((n, *getattr(model, name).shape)) for name in LOOKS}
     index = model.camera(camera).id
     for i in range(n):
-        look = vary(model, camera, rng)
-        away = (metaworld.EYE - metaworld.AIM) * splits.distance(rng)
+        look = vary(model, camera, rng, split)
+        away = (metaworld.EYE - metaworld.AIM) * splits.distance(rng, split)
         look.cam_pos[index] = metaworld.AIM + away + rng.normal(0.0, 0.015, 3)
         for name, rows in found.items():
             rows[i] = getattr(look, name)

@@ -10,10 +10,11 @@ import numpy as np
 
 from experiments.embedded import metaworld
 from experiments.embedded.drawing import in_looks
+from experiments.embedded.evaluation.scenes import SceneRules
 from experiments.embedded.stock import DRAWS_ITSELF, STOCK, gymnasium_frames
 from experiments.embedded.variation import base_of_looks
 from vlmrl.rewards import GoalBaselineReward
-from vlmrl.tasks import COMPOSITIONS, TASKS, Task
+from vlmrl.tasks import COMPOSITIONS, TASKS, Task, get_task
 from vlmrl_envs import WORLDS, metaworld_scenes
 from vlmrl_envs.captions import Grammar
 from vlmrl_envs.rendering import make_renderer
@@ -38,8 +39,8 @@ class Drawn:
     """Folder of the world, such as humanoid."""
     tasks: tuple[Task, ...]
     """Its built-in tasks."""
-    rules: dict[str, WorldRules]
-    """Task -> the world's rules with that goal."""
+    rules: dict[str, Any]
+    """Task -> the world's rules with that goal: `WorldRules`, of Meta-World's `SceneRules`."""
     states: np.ndarray
     """Full physics states (B, S); the first `num_random` are drawn at random, the others sought out."""
     num_random: int
@@ -99,16 +100,21 @@ def draw(world: str, encoder: Any, count: int, seed: int = SEED) -> Drawn:
 
 
 def _draw_metaworld(world: str, encoder: Any, count: int, seed: int) -> Drawn:
-    """Draw scenes of one of Meta-World's tasks, whose words can be judged; goals are the package's own business."""
-    scenes = metaworld_scenes.sample(world, np.random.default_rng(seed), count)
-    degrees, grammar = metaworld_scenes.fact_degrees(world, scenes), metaworld_scenes.GRAMMARS[world]
-    found = Drawn(world, (), {}, scenes, count, degrees, metaworld.picture(world, scenes), grammar)
+    """Draw scenes of one of Meta-World's tasks, its goal judged by the package itself."""
+    rules, drawn = SceneRules(world), metaworld_scenes.sample(world, np.random.default_rng(seed), count)
+    degrees, grammar = metaworld_scenes.fact_degrees(world, drawn), metaworld_scenes.GRAMMARS[world]
+    task = get_task(world)
+    found = Drawn(world, (task,), {task.name: rules}, drawn, count, degrees, rules.picture(drawn), grammar)
     found.embeddings["own"] = embed(encoder, found.frames)
+    for view, split in (("unseen", "held_out"), ("beyond", "beyond")):
+        found.embeddings[view] = embed(encoder, rules.picture(drawn, seed, split))
     return found
 
 
-def picture(rules: WorldRules, states: np.ndarray, model: Any = None) -> np.ndarray:
+def picture(rules: WorldRules | SceneRules, states: np.ndarray, model: Any = None) -> np.ndarray:
     """Draw states (B, S) by the world's own camera, or by another model's; uint8 (B, 64, 64, 3)."""
+    if isinstance(rules, SceneRules):
+        return rules.picture(states)
     renderer = make_renderer(
         "warp", model if model is not None else rules.model, rules.cameras[0], (SIZE, SIZE)
     )
