@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from experiments.book import Book
-from experiments.common import STATES, provenance
+from experiments.common import IN_DOMAIN, STATES, provenance
 from experiments.humanoid_conditions import CONDITIONS
 from experiments.summary import RESULTS
 from experiments.weights import is_earlier
@@ -96,7 +96,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args.out.parent.mkdir(parents=True, exist_ok=True)
     replace_file(args.out, (json.dumps([{**row, **provenance()} for row in rows], indent=1) + "\n").encode())
     parts = [
-        f"{c}\n\n{table([row for row in rows if row['condition'] == c], args.poses)}" for c in args.conditions
+        f"{c}. {IN_DOMAIN}\n\n{table([row for row in rows if row['condition'] == c], args.poses)}"
+        for c in args.conditions
     ]
     replace_file(args.out.with_suffix(".md"), "\n".join(parts).encode())
     print("\n".join(parts))

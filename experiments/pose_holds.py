@@ -27,15 +27,8 @@ from experiments.summary import RESULTS
 from vlmrl.checkpoints import replace_file
 from vlmrl_envs.humanoid import exemplars, success
 from vlmrl_envs.humanoid.rules import Humanoid
+from vlmrl_envs.humanoid.servo import STIFFNESS
 
-STIFFNESS = {
-    "hip_y": (400.0, 20.0),
-    "knee": (400.0, 20.0),
-    "shoulder": (30.0, 1.5),
-    "elbow": (30.0, 1.5),
-    "": (250.0, 8.0),
-}
-"""Spring (Nm/rad) and damper (Nm s/rad) of joints by a part of their names; the last is for all others."""
 FEEDBACK = ("hip_y", "abdomen_y", "hip_x", "abdomen_x")
 """Joints that balance: the first two forwards, the last two sideways."""
 

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.common import provenance
+from experiments.common import IN_DOMAIN, provenance
 from experiments.embedded.evaluation import metrics
 from experiments.embedded.evaluation.drawn import SIZE, rules_of
 from experiments.embedded.evaluation.goals import MIN_STATES, STEPS
@@ -266,7 +266,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rows = [row for row in rows if row["task"] != name] + found
         args.out.parent.mkdir(parents=True, exist_ok=True)
         replace_file(args.out, (json.dumps(rows, indent=1) + "\n").encode())
-        replace_file(args.out.with_suffix(".md"), table(rows).encode())
+        replace_file(args.out.with_suffix(".md"), f"{IN_DOMAIN}\n\n{table(rows)}".encode())
         print(name, flush=True)
     print(table(rows))
 

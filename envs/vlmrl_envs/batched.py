@@ -79,7 +79,7 @@ class BatchedWorld(VectorEnv):
         self.single_action_space = rules.action_space
         self.observation_space = batch_space(rules.observation_space, num_envs)
         self.action_space = batch_space(rules.action_space, num_envs)
-        self._batch = Batch(rules.model, num_envs, nthread=num_threads)
+        self._batch = Batch(rules.driven, num_envs, nthread=num_threads)
         self._renderer_args = (renderer, render_device, num_threads)
         self._renderers: dict[tuple[str, tuple[int, int]], Renderer] = {}
         self._view: View | None = None
@@ -254,7 +254,7 @@ class BatchedWorld(VectorEnv):
             rows = np.flatnonzero(~np.isfinite(actions).reshape(self.num_envs, -1).all(axis=1))
             raise world_error("actions", f"non-finite in worlds {rows[:5].tolist()}", "finite numbers",
                               "look for NaN in the policy")  # fmt: skip
-        self._batch.bind("ctrl")[:] = self.rules.control(np.clip(actions, -1.0, 1.0))
+        self._batch.bind("ctrl")[:] = self.rules.drive(np.clip(actions, -1.0, 1.0))
         self._batch.warning[:] = 0
         ids = None if awake.all() else np.flatnonzero(awake)
         if ids is None or len(ids):

@@ -70,6 +70,15 @@ class WorldRules(ABC):
         """Seconds in one env step."""
         return float(self.model.opt.timestep) * self.frame_skip
 
+    @property
+    def driven(self) -> mujoco.MjModel:
+        """The model that is stepped: `model`, but for worlds whose motors are driven otherwise."""
+        return self.model
+
+    def drive(self, actions: np.ndarray) -> np.ndarray:
+        """Return the controls (B, nu) of `driven` for actions (B, A) in [-1, 1]."""
+        return self.control(actions)
+
     def split(self, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Split states (..., S) into qpos (..., nq) and qvel (..., nv)."""
         return states[..., 1 : 1 + self.nq], states[..., 1 + self.nq :]
@@ -115,7 +124,7 @@ class WorldRules(ABC):
 
     @abstractmethod
     def control(self, actions: np.ndarray) -> np.ndarray:
-        """Return actuator controls (B, nu) of actions (B, A) in [-1, 1]."""
+        """Return the controls (B, nu) of `model`'s motors for actions (B, A) in [-1, 1]."""
 
     @abstractmethod
     def start(self, rng: np.random.Generator) -> np.ndarray:

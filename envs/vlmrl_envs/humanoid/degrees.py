@@ -35,19 +35,21 @@ def _legs(b: Body) -> dict[str, np.ndarray]:
     kneeling = kneel_side.min(axis=0) * upright * ramp(butt, 0.1, 0.2)
     standing = upright * ramp(head, 0.7, 1.5) * ramp(butt, 0.3, 0.85) * ramp(feet.max(axis=0), 0.5, 0.15)
     on_floor = ramp(butt, 0.6, 0.15)
-    sitting = on_floor * ramp(up, 0.1, 0.8)
+    sitting = on_floor * ramp(up, 0.1, 0.95)
     spread = _leg_angle(b)
     folded = ramp(bend.min(axis=0), 20.0, 90.0)
     feet_near = ramp(np.maximum(b.flat("right_foot", "butt"), b.flat("left_foot", "butt")), 0.9, 0.4)
-    lying = ramp(head, 0.7, 0.2) * ramp(np.abs(up), 0.8, 0.25) * ramp(butt, 0.5, 0.15)
+    lying = ramp(head, 0.7, 0.3) * ramp(np.abs(up), 0.8, 0.25) * ramp(butt, 0.5, 0.22)
     face_up = b.forward[:, 2]
     return {
         "kneeling": kneeling,
         "one_knee": np.clip(kneel_side.max(axis=0) - kneel_side.min(axis=0), 0, 1) * upright * ramp(butt, 0.1, 0.3),
         "standing": standing,
-        "lotus": sitting * folded * feet_near * ramp(knees.max(axis=0), 0.6, 0.35) * ramp(_shin_back(b).max(axis=0), 0.3, 0.0),
+        "lotus": sitting * folded * feet_near * ramp(knees.max(axis=0), 0.6, 0.35) * ramp(_shin_back(b).max(axis=0), 0.3, 0.0)
+        * _crossed_legs(b) * (0.4 + 0.6 * _hands_at_rest(b)),
         "sitting": sitting,
-        "splits": on_floor * ramp(spread, 20.0, 110.0) * ramp(bend.max(axis=0), 110.0, 25.0) * ramp(up, 0.0, 0.6),
+        "splits": on_floor * ramp(spread, 20.0, 110.0) * ramp(bend.max(axis=0), 110.0, 25.0) * ramp(up, 0.2, 0.92)
+        * ramp(feet.max(axis=0), 0.6, 0.22) * _sideways_legs(b),
         "one_leg": upright * ramp(butt, 0.4, 0.85) * ramp(feet.max(axis=0) - feet.min(axis=0), 0.02, 0.3)
         * ramp(feet.min(axis=0), 0.5, 0.15),
         "squatting": upright * folded * ramp(np.abs(butt - 0.4), 0.4, 0.1) * ramp(feet.max(axis=0), 0.4, 0.15)
@@ -83,7 +85,7 @@ def _arms(b: Body) -> dict[str, np.ndarray]:
     for side, sign in SIDES:
         ahead, out, high = _reach(b, f"{side}_hand", sign)
         _, elbow_out, elbow_high = _reach(b, f"{side}_elbow", sign)
-        each["raised"].append(ramp(high, -0.3, 0.45))
+        each["raised"].append(_arm_up(high, elbow_high))
         each["sideways"].append(ramp(out, 0.25, 0.7) * ramp(np.abs(high - 0.05), 0.5, 0.15))
         each["forward"].append(ramp(ahead, 0.15, 0.55) * ramp(np.abs(high), 0.5, 0.15))
         each["on_hips"].append(
@@ -102,12 +104,56 @@ def _arms(b: Body) -> dict[str, np.ndarray]:
     return found
 
 
+def _arm_up(hand: np.ndarray, elbow: np.ndarray) -> np.ndarray:
+    """Return how far an arm is raised by the heights of hand and elbow over the shoulder, metres (B,).
+
+    By the hand alone, a hand beside the head with its elbow down is all but raised, and an agent is content with it.
+    """
+    return 0.25 * ramp(hand, -0.3, 0.15) + 0.45 * ramp(hand, 0.15, 0.5) + 0.3 * ramp(elbow, -0.25, 0.12)
+
+
 def _shin_back(b: Body) -> np.ndarray:
     """Return how far each foot is behind its knee, metres along the torso's heading (2, B)."""
     heading = _heading(b)
     return np.stack([
         ((b.parts[f"{side}_knee"] - b.parts[f"{side}_foot"])[:, :2] * heading).sum(axis=1) for side in ("right", "left")
     ])  # fmt: skip
+
+
+def _crossed_legs(b: Body) -> np.ndarray:
+    """Return how far both knees are out to their sides, farther than the feet, and no foot behind the hips (B,)."""
+    found, left = [], _hips(b)
+    front = np.cross(left, b.up)
+    for side, sign in SIDES:
+        knee, foot = (b.parts[f"{side}_{part}"] - b.parts[f"{side}_hip"] for part in ("knee", "foot"))
+        knee_out, foot_out = (knee * sign * left).sum(axis=1), (foot * sign * left).sum(axis=1)
+        found.append(ramp(knee_out, -0.1, 0.22) * ramp(knee_out - foot_out, -0.2, 0.12) * ramp(foot_out, -0.5, -0.15)
+                     * ramp((foot * front).sum(axis=1), -0.25, 0.0))  # fmt: skip
+    return np.minimum(*found)
+
+
+def _hands_at_rest(b: Body) -> np.ndarray:
+    """Return how far no hand is up, as nobody meditates with a hand in the air (B,)."""
+    high = np.maximum(*(b.z(f"{side}_hand") - b.z(f"{side}_shoulder") for side, _ in SIDES))
+    return ramp(high, 0.45, 0.12)
+
+
+def _along(b: Body) -> np.ndarray:
+    """Return how far one foot is ahead of the other and not beside it, as the hips point, 0 (beside) to 1 (B,)."""
+    apart = b.parts["right_foot"] - b.parts["left_foot"]
+    beside = np.abs((apart * _hips(b)).sum(axis=1)) / np.maximum(np.linalg.norm(apart, axis=1), 1e-6)
+    return np.sqrt(np.clip(1.0 - beside**2, 0.0, 1.0))
+
+
+def _sideways_legs(b: Body) -> np.ndarray:
+    """Return how far the legs go apart sideways and not forward and back, 0.1..1 (B,)."""
+    return 0.1 + 0.9 * ramp(_along(b), 1.0, 0.5)
+
+
+def _hips(b: Body) -> np.ndarray:
+    """Return the unit axis from the right hip to the left one (B, 3): the torso can be turned against it."""
+    hips = b.parts["left_hip"] - b.parts["right_hip"]
+    return hips / np.maximum(np.linalg.norm(hips, axis=1, keepdims=True), 1e-6)
 
 
 def _leg_angle(b: Body) -> np.ndarray:
@@ -123,17 +169,16 @@ def _postures(b: Body, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     feet = np.stack([b.z("right_foot"), b.z("left_foot")])
     hands = np.maximum(b.z("right_hand"), b.z("left_hand"))
     knees = np.minimum(b.z("right_knee"), b.z("left_knee"))
-    apart = (b.parts["right_foot"] - b.parts["left_foot"])[:, :2]
-    along = np.abs((apart * heading).sum(axis=1)) / np.maximum(np.linalg.norm(apart, axis=1), 1e-6)
+    apart, along = (b.parts["right_foot"] - b.parts["left_foot"])[:, :2], _along(b)
     ahead = np.stack(
         [((b.parts[f"{s}_foot"] - b.parts["butt"])[:, :2] * heading).sum(axis=1) for s, _ in SIDES]
     )
     sitting = found["sitting"]
     return {
-        "lying_side": found["lying"] * ramp(np.abs(_sideways(b)[:, 2]), 0.5, 0.9),
+        "lying_side": found["lying"] * ramp(np.abs(_sideways(b)[:, 2]), 0.4, 0.85),
         "lunging": ramp(up, 0.3, 0.8) * ramp(np.linalg.norm(apart, axis=1), 0.3, 0.75) * ramp(along, 0.5, 0.9)
         * ramp(np.abs(butt - 0.6), 0.35, 0.15) * ramp(feet.max(axis=0), 0.5, 0.2) * ramp(bend.max(axis=0), 25.0, 75.0),
-        "front_splits": found["splits"] * ramp(along, 0.6, 0.95),
+        "front_splits": found["splits"] / _sideways_legs(b) * ramp(along, 0.6, 0.95),
         "bridge": ramp(face_up, 0.1, 0.7) * ramp(butt, 0.15, 0.35) * ramp(feet.max(axis=0), 0.4, 0.15)
         * ramp(hands, 0.5, 0.15) * ramp(bend.min(axis=0), 20.0, 70.0),
         "upside_down": ramp(up, -0.2, -0.8) * ramp(feet.min(axis=0) - b.z("head"), 0.3, 0.9),
@@ -165,7 +210,7 @@ def _single_arms(b: Body) -> dict[str, np.ndarray]:
     found = {}
     for side, sign in SIDES:
         ahead, out, high = _reach(b, f"{side}_hand", sign)
-        found[f"{side}_raised"] = ramp(high, -0.3, 0.45)
+        found[f"{side}_raised"] = _arm_up(high, _reach(b, f"{side}_elbow", sign)[2])
         found[f"{side}_forward"] = ramp(ahead, 0.15, 0.55) * ramp(np.abs(high), 0.5, 0.15)
         found[f"{side}_sideways"] = ramp(out, 0.25, 0.7) * ramp(np.abs(high - 0.05), 0.5, 0.15)
         found[f"{side}_hanging"] = ramp(high, -0.1, -0.45) * ramp(np.hypot(ahead, out - 0.25), 0.5, 0.15)
@@ -187,7 +232,7 @@ def _hands(b: Body) -> dict[str, np.ndarray]:
     knees = np.max([b.distance(f"{side}_hand", f"{side}_knee") for side, _ in SIDES], axis=0)
     return {
         "elbows_bent": ramp(np.min(bends, axis=0), 25.0, 90.0),
-        "on_head": ramp(head, 0.5, 0.24) * np.min(high_up, axis=0),
+        "on_head": ramp(head, 0.5, 0.18) * np.min(high_up, axis=0),
         "on_floor": ramp(np.max([b.z(hand) for hand in hands], axis=0), 0.5, RADIUS),
         "behind": np.min(behind, axis=0),
         "hands_together": ramp(b.distance(*hands), 0.7, 0.15),

@@ -10,10 +10,13 @@ from vlmrl_envs.errors import world_error
 from vlmrl_envs.humanoid import exemplars, model, sampling
 from vlmrl_envs.humanoid import success as verdict
 from vlmrl_envs.humanoid.body import BodyReader
+from vlmrl_envs.humanoid.servo import Servo
 from vlmrl_envs.kinematics import trunk_axes
 from vlmrl_envs.posing import settle
 from vlmrl_envs.rules import Caption, HoldRule, WorldRules
 
+CONTROLS = ("torque", "position")
+"""What an action says of each joint."""
 NOISE = 0.01
 """Gymnasium's reset noise: uniform on positions and velocities."""
 
@@ -22,8 +25,9 @@ class Humanoid(WorldRules):
     """Gymnasium's humanoid from noisy standing, judged by one of eight poses, or by two things at once.
 
     Observation (47,): torso height (m), two axes of the torso (6), linear and angular velocity (m/s, rad/s),
-    17 joint angles (rad) and velocities (rad/s). Action (17,): torques, -1..1 of what the motors allow. One env step
-    is 15 ms, an episode 100 steps, as in VLM-RM.
+    17 joint angles (rad) and velocities (rad/s). Action (17,), -1..1: torques, as shares of what the motors give; or, with
+    control "position", joint angles for springs within these torques, see `servo`. One env step is 15 ms, an episode 100
+    steps, as in VLM-RM.
     """
 
     name = "Humanoid"
@@ -34,11 +38,14 @@ class Humanoid(WorldRules):
     observation_space = spaces.Box(-np.inf, np.inf, (47,), np.float32)
     action_space = spaces.Box(-1.0, 1.0, (17,), np.float32)
 
-    def __init__(self, pose: str = "kneeling") -> None:
+    def __init__(self, pose: str = "kneeling", control: str = "torque") -> None:
         if pose not in verdict.KNOWN:
             raise world_error("pose", pose, f"one of {list(verdict.KNOWN)}", "pick one of these")
+        if control not in CONTROLS:
+            raise world_error("control", repr(control), f"one of {list(CONTROLS)}", "pick one of these")
         super().__init__()
         self.pose = pose
+        self._servo = Servo(self.model) if control == "position" else None
         self.read_body = BodyReader(self.model)
         self._control_range = self.model.actuator_ctrlrange[:, 1].copy()
 
@@ -56,6 +63,15 @@ class Humanoid(WorldRules):
     def control(self, actions: np.ndarray) -> np.ndarray:
         """Scale actions (B, 17) to the motors' range."""
         return actions * self._control_range
+
+    @property
+    def driven(self) -> mujoco.MjModel:
+        """The model that is stepped: its motors may be servos."""
+        return self._servo.model if self._servo else self.model
+
+    def drive(self, actions: np.ndarray) -> np.ndarray:
+        """Return the controls of `driven` for actions (B, 17)."""
+        return self._servo.control(actions) if self._servo else self.control(actions)
 
     def start(self, rng: np.random.Generator) -> np.ndarray:
         """Draw a start: standing, with Gymnasium's noise."""
