@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.label_pools import Pools
+from benchmarks.label_pools import pools_of
 from experiments.common import RESULTS, provenance
 from experiments.preferences import SEVEN
 from vlmrl.checkpoints import replace_file
@@ -33,7 +33,7 @@ from vlmrl.encoders import load_encoder
 from vlmrl.preferences.chat import ChatConfig, ChatLabeller, ChatStopped, RetryConfig, measure_injection
 from vlmrl.preferences.configs import EncoderLabellerConfig
 from vlmrl.preferences.encoder_labeller import EncoderLabeller
-from vlmrl.preferences.protocol import Pair, Question
+from vlmrl.preferences.protocol import Pair, Question, task_question
 from vlmrl.preferences.samplers import Uniform
 from vlmrl.preferences.store import PreferenceStore
 from vlmrl.runtime import limit_threads
@@ -58,10 +58,10 @@ def serving(share: float) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def pairs_of(task: str, count: int, seed: int) -> tuple[list[Pair], Question]:
     """Return pairs of single frames of a task's world, and the question about them."""
-    pools, rng = Pools(get_task(task)), np.random.default_rng(seed)
+    pools, rng = pools_of(get_task(task)), np.random.default_rng(seed)
     pairs = Uniform().sample(pools.make(2 * count, rng), count, rng)
     pools.close()
-    return pairs, Question(get_task(task).goal[0], get_task(task).baseline[0])
+    return pairs, task_question(get_task(task))
 
 
 def asked(pairs: Sequence[Pair], question: Question, share: float, prompt: Any) -> dict[str, Any]:

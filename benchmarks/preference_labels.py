@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.label_pools import Pools
+from benchmarks.label_pools import pools_of
 from experiments.common import RESULTS, provenance
 from experiments.preferences import SEVEN
 from vlmrl.checkpoints import replace_file
@@ -27,7 +27,7 @@ from vlmrl.encoders import load_encoder
 from vlmrl.preferences.calibration import accuracy_by_gap, calibrate
 from vlmrl.preferences.encoder_labeller import EncoderLabeller, EncoderLabellerConfig
 from vlmrl.preferences.oracle import progress
-from vlmrl.preferences.protocol import Pair, Question
+from vlmrl.preferences.protocol import Pair, task_question
 from vlmrl.preferences.samplers import Uniform
 from vlmrl.preferences.store import PreferenceStore
 from vlmrl.runtime import limit_threads
@@ -45,8 +45,7 @@ def gaps_of(pairs: list[Pair]) -> np.ndarray:
 def measure(task_name: str, count: int, calibration: int, encoder: Any, seed: int) -> dict[str, Any]:
     """Return the row of one task."""
     task = get_task(task_name)
-    pools = Pools(task)
-    question = Question(task.goal[0], task.baseline[0])
+    pools, question = pools_of(task), task_question(task)
     config = EncoderLabellerConfig(alpha=task.alpha)
     rng = np.random.default_rng(seed)
     known = Uniform().sample(pools.make(2 * calibration, rng), calibration, rng)  # also compiles the renderer

@@ -40,7 +40,6 @@ CONDITIONS = ("vlm", "state_similarity", "constant", "random_encoder", "swapped_
 """The reward, the ceiling, and three controls that must fail."""
 STATES = "episodes.npz"
 """In a run folder: the states (T, E, S) of judged episodes, so that other checks can judge the same ones."""
-
 IN_DOMAIN = "The embedded encoder is in-domain, caption-supervised; VLM-RM's figures are zero-shot."
 """What stands over every table that the two might be compared by."""
 

@@ -21,7 +21,7 @@ from benchmarks import (
     preference_labels,
     whole_loop,
 )
-from benchmarks.label_pools import Pools
+from benchmarks.label_pools import pools_of
 from experiments.embedded import metaworld
 from vlmrl.errors import UsageError
 from vlmrl.tasks import get_task
@@ -146,7 +146,7 @@ def test_bad_answers_leave_no_wrong_label_and_text_is_counted(tmp_path: Path) ->
 
 @pytest.mark.skipif(not metaworld.is_installed(), reason="needs Meta-World's package")
 def test_frames_of_episodes_have_the_objects_way_to_its_target_as_progress() -> None:
-    pools = Pools(get_task("drawer_open"))
+    pools = pools_of(get_task("drawer_open"))
     try:
         pool = pools.make(24, np.random.default_rng(0))
     finally:

@@ -115,13 +115,22 @@ GRAMMARS: dict[str, Grammar] = {
 def begin(world: str, rng: np.random.Generator, n: int) -> np.ndarray:
     """Draw n scenes (n, S) as episodes begin."""
     _check(world)
-    side = rng.uniform(-0.1, 0.1, n)
     if world == "drawer_open":
-        return np.stack([side, np.zeros(n)], axis=1)
-    place = np.stack([side, rng.uniform(0.58, 0.72, n)], axis=1)
+        return np.stack([rng.uniform(-0.1, 0.1, n), np.zeros(n)], axis=1)
+    place = _places(rng, n)
     if world == "sweep_into":
         return np.column_stack([place, np.full(n, ON_TABLE), np.zeros(n)])
-    return np.column_stack([place, np.full(n, 0.026), rng.uniform(-0.1, 0.1, n), rng.uniform(0.8, 0.9, n)])
+    return np.column_stack([place, np.full(n, 0.026), _goals(rng, n)])
+
+
+def _places(rng: np.random.Generator, n: int) -> np.ndarray:
+    """Draw n places (n, 2) where an episode's ball or cube lies at first, metres."""
+    return np.stack([rng.uniform(-0.1, 0.1, n), rng.uniform(0.58, 0.72, n)], axis=1)
+
+
+def _goals(rng: np.random.Generator, n: int) -> np.ndarray:
+    """Draw n places (n, 2) of an episode's soccer goal, metres."""
+    return np.stack([rng.uniform(-0.1, 0.1, n), rng.uniform(0.8, 0.9, n)], axis=1)
 
 
 def sample(world: str, rng: np.random.Generator, n: int) -> np.ndarray:
@@ -133,19 +142,19 @@ def sample(world: str, rng: np.random.Generator, n: int) -> np.ndarray:
             kind < 0.25, rng.uniform(0.0, 0.01, n), np.where(kind < 0.5, rng.uniform(0.17, OUT, n), way * OUT)
         )
         return np.stack([rng.uniform(-0.1, 0.1, n), -slide], axis=1)
-    begin = np.stack([rng.uniform(-0.1, 0.1, n), rng.uniform(0.58, 0.72, n)], axis=1)
+    begins = _places(rng, n)
     anywhere = np.where(
         rng.random((n, 1)) < 0.5,
         rng.uniform(SHOWN[0], SHOWN[1], (n, 2)),
         rng.uniform(WIDE[0], WIDE[1], (n, 2)),
     )
-    goal = np.stack([rng.uniform(-0.1, 0.1, n), rng.uniform(0.8, 0.9, n)], axis=1)
+    goal = _goals(rng, n)
     goal = goal if world == "soccer" else np.repeat(HOLE[None], n, axis=0)
     at_goal = goal + rng.uniform(-0.06, 0.06, (n, 2))
-    between = begin + way[:, None] * (goal - begin) + rng.normal(0.0, 0.03, (n, 2))
+    between = begins + way[:, None] * (goal - begins) + rng.normal(0.0, 0.03, (n, 2))
     place = np.select(
         [(kind < 0.2)[:, None], (kind < 0.5)[:, None], (kind < 0.75)[:, None]],
-        [begin, at_goal, between],
+        [begins, at_goal, between],
         anywhere,
     )
     if world == "soccer":

@@ -9,7 +9,10 @@ from vlmrl_envs.single import SingleWorld
 
 
 def make_single(pose: str = "kneeling", control: str = "torque", **kwargs: Any) -> SingleWorld:
-    """Make one humanoid judged by a pose, driven by torques or positions; keyword arguments of `BatchedWorld` but `num_envs` and `autoreset_mode`."""
+    """Make one humanoid judged by a pose, driven by torques or positions.
+
+    kwargs: those of `BatchedWorld` but `num_envs` and `autoreset_mode`.
+    """
     from vlmrl_envs.humanoid.rules import Humanoid
 
     return SingleWorld(Humanoid(pose, control), **kwargs)

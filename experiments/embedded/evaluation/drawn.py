@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,8 +39,8 @@ class Drawn:
     """Folder of the world, such as humanoid."""
     tasks: tuple[Task, ...]
     """Its built-in tasks."""
-    rules: dict[str, Any]
-    """Task -> the world's rules with that goal: `WorldRules`, of Meta-World's `SceneRules`."""
+    rules: Mapping[str, WorldRules | SceneRules]
+    """Task -> the world's rules with that goal."""
     states: np.ndarray
     """Full physics states (B, S); the first `num_random` are drawn at random, the others sought out."""
     num_random: int
