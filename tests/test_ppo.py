@@ -132,7 +132,7 @@ def test_same_seed_same_numbers_other_seed_others():
 def test_continuing_after_a_save_is_equal_to_the_bit(sde, tmp_path):
     from safetensors.numpy import load_file, save_file
 
-    config = replace(GSDE if sde else SMALL, anneal_lr=True)
+    config = replace(GSDE if sde else SMALL, anneal_lr=True, final_log_std=-2.0)
     agent, envs = make(config, total_updates=10), Follow(False)
     train(agent, 3, envs)
     collect(agent, envs, steps=2)  # in the middle of a noise function
@@ -313,6 +313,21 @@ def test_learning_rate_falls_to_zero():
     assert rates == pytest.approx([1e-2, 5e-3, 0.0])
 
 
+@pytest.mark.parametrize("sde", [False, True])
+def test_the_deviation_goes_where_it_is_told_and_is_not_learned(sde):
+    config = replace(GSDE if sde else SMALL, init_log_std=-1.0, final_log_std=-2.0)
+    agent, seen = make(config, total_updates=2), []
+    for _ in range(3):
+        seen.append(np.unique(agent.state_dict()["learner/params/log_std"]).tolist())
+        (stats,) = train(agent, 1, Follow(False))
+        # at the update's own end it is still what the rollout was drawn with, so that the ratio is of the means alone
+        assert stats["action_std"] == pytest.approx(np.exp(seen[-1][0]), rel=1e-5)
+    assert seen == [[-1.0], [-1.5], [-2.0]]
+    assert not np.array_equal(
+        agent.act(Follow(False).obs), make(config, total_updates=2).act(Follow(False).obs)
+    )
+
+
 def test_reward_scale_carries_returns_across_rollouts_and_resets_at_ends():
     gamma = SMALL.gamma
     agent, envs = make(), Follow(False)
@@ -338,6 +353,12 @@ def test_reward_scale_carries_returns_across_rollouts_and_resets_at_ends():
         (lambda: PPOConfig(learning_rate=float("nan")), ["learning_rate", "nan", "finite"]),
         (lambda: make(PPOConfig(sde=True), discrete=True), ["sde", "True", "discrete"]),
         (lambda: make(PPOConfig(anneal_lr=True)), ["total_updates", "None"]),
+        (lambda: make(PPOConfig(final_log_std=-2.0)), ["total_updates", "None", "final_log_std"]),
+        (lambda: PPOConfig(final_log_std=float("inf")), ["final_log_std", "inf", "finite"]),
+        (
+            lambda: make(PPOConfig(final_log_std=-2.0), discrete=True, total_updates=3),
+            ["final_log_std", "discrete"],
+        ),
         (lambda: make(seed=-1), ["seed", "-1"]),
         (
             lambda: PPO(gymnasium.spaces.Box(0, 255, (8, 8, 3), np.uint8), BOX, SMALL, N, 0),

@@ -52,6 +52,8 @@ class PPOConfig:
     """Nonlinearity after each hidden layer."""
     init_log_std: float = 0.0
     """Initial log standard deviation, in the action's own units: lower it where the bounds are narrow."""
+    final_log_std: float | None = None
+    """Log standard deviation at the end: it then goes there linearly over PPO's `total_updates` and is not learned."""
     normalise_obs: bool = True
     """Standardise observations by running statistics (clipped to ±10)."""
     normalise_reward: bool = True
@@ -73,6 +75,8 @@ class PPOConfig:
         for name in ("clip_coef", "max_grad_norm"):
             self._require(name, 0.0 < getattr(self, name) < math.inf, "a finite number > 0")
         self._require("init_log_std", math.isfinite(self.init_log_std), "a finite number")
+        final = self.final_log_std
+        self._require("final_log_std", final is None or math.isfinite(final), "None or a finite number")
         self._require("target_kl", self.target_kl is None or self.target_kl > 0.0, "None or a number > 0")
         self._require("hidden_sizes", all(size >= 1 for size in self.hidden_sizes), "widths >= 1")
         self._require("activation", self.activation in ("tanh", "relu", "elu"), "tanh, relu or elu")

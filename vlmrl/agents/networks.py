@@ -34,6 +34,8 @@ class Architecture:
     """Widths of the hidden layers."""
     activation: Activation
     """Nonlinearity after each hidden layer."""
+    learns_std: bool = True
+    """Whether the deviation of actions is learned; otherwise it is set from outside."""
 
     @property
     def feature_dim(self) -> int:
@@ -144,9 +146,10 @@ def policy(
     head = features @ params["policy"][-1]["w"] + params["policy"][-1]["b"]
     if arch.head == "categorical":
         return Categorical(head), features
+    log_std = params["log_std"] if arch.learns_std else jax.lax.stop_gradient(params["log_std"])
     if arch.head == "gaussian":
-        return Gaussian(head, jnp.broadcast_to(jnp.exp(params["log_std"]), head.shape)), features
-    variance = jnp.square(jax.lax.stop_gradient(features)) @ jnp.exp(2.0 * params["log_std"])
+        return Gaussian(head, jnp.broadcast_to(jnp.exp(log_std), head.shape)), features
+    variance = jnp.square(jax.lax.stop_gradient(features)) @ jnp.exp(2.0 * log_std)
     return Gaussian(head, jnp.sqrt(variance + _SDE_FLOOR)), features
 
 

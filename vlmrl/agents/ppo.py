@@ -102,6 +102,9 @@ def _architecture(
     if isinstance(action_space, gymnasium.spaces.Discrete):
         if config.sde:
             raise usage_error("PPOConfig.sde", True, "False for discrete actions", "set sde=False")
+        if config.final_log_std is not None:
+            got = config.final_log_std
+            raise usage_error("PPOConfig.final_log_std", got, "None for discrete actions", "leave it out")
         return Architecture(
             obs_dim, int(action_space.n), "categorical", config.hidden_sizes, config.activation
         )
@@ -114,6 +117,7 @@ def _architecture(
         "gsde" if config.sde else "gaussian",
         config.hidden_sizes,
         config.activation,
+        learns_std=config.final_log_std is None,
     )
 
 
@@ -122,7 +126,7 @@ class PPO:
 
     The spaces are those of one world. Box actions are drawn from an unbounded Gaussian and clipped to the
     bounds when sent; their log-probability is that of the unclipped action. Equal seeds and equal inputs give
-    equal numbers. `total_updates` is needed where `config.anneal_lr`.
+    equal numbers. `total_updates` is needed where `config.anneal_lr` or `config.final_log_std`.
 
     Raises: UsageError for a space that is not supported.
 
@@ -138,8 +142,10 @@ class PPO:
         seed: int,
         total_updates: int | None = None,
     ) -> None:
-        if config.anneal_lr and (total_updates is None or total_updates < 1):
-            raise usage_error("total_updates", total_updates, "an integer >= 1 with anneal_lr", "pass it")
+        scheduled = config.anneal_lr or config.final_log_std is not None
+        if scheduled and (total_updates is None or total_updates < 1):
+            expected = "an integer >= 1 with anneal_lr or final_log_std"
+            raise usage_error("total_updates", total_updates, expected, "pass it")
         if num_envs < 1:
             raise usage_error("num_envs", num_envs, "an integer >= 1", "ask for at least one world")
         if not 0 <= seed < 2**32:
@@ -149,8 +155,9 @@ class PPO:
         self._arch = _architecture(observation_space, action_space, config)
         # Only what the update's program depends on, so that agents that differ elsewhere share a compilation.
         self._static = replace(
-            config, num_steps=1, learning_rate=0.0, anneal_lr=False, init_log_std=0.0, sde_sample_freq=-1
-        )
+            config, num_steps=1, learning_rate=0.0, anneal_lr=False, init_log_std=0.0, final_log_std=None,
+            sde_sample_freq=-1,
+        )  # fmt: skip
         self._seed_key = jax.random.PRNGKey(np.uint32(seed))
         params = init_params(_key(self._seed_key, _INIT, 0), self._arch, config.init_log_std)
         self._state = LearnerState(
@@ -225,15 +232,15 @@ class PPO:
             rollout, self.num_envs, arch.obs_dim, arch.action_dim, arch.head == "categorical"
         )
         config, done = self.config, self._counters["updates"]
-        fraction = max(0.0, 1.0 - done / (self.total_updates or 1)) if config.anneal_lr else 1.0
         key = _key(self._seed_key, _UPDATE, np.uint32(done))
-        rate = np.float32(config.learning_rate * fraction)
+        rate = np.float32(config.learning_rate * (self._left(done) if config.anneal_lr else 1.0))
         state, stats = ppo_update(self._static, arch, self._state, rollout, key, rate)
         numbers = {name: float(value) for name, value in jax.device_get(stats).items()}
         if not numbers.pop("finite"):
             raise NonFiniteError(f"PPO's loss in update {done}", numbers["loss"])
         self._state = state
         self._counters["updates"] += 1
+        self._set_std()
         self._counters["since_update"] = 0
         return numbers
 
@@ -262,6 +269,18 @@ class PPO:
         tree = jax.tree.unflatten(treedef, [jnp.array(state[name]) for name in names])
         self._state, self._noise, self._seed_key = tree["learner"], tree["noise"], tree["seed_key"]
         self._counters = {name: int(state[f"counters/{name}"]) for name in self._counters}
+
+    def _left(self, done: int) -> float:
+        """Return the share of all updates that is left after `done`."""
+        return max(0.0, 1.0 - done / (self.total_updates or 1))
+
+    def _set_std(self) -> None:
+        """Set the policy's deviation to where it is to be by now, if it is not learned."""
+        params, start, end = self._state.params, self.config.init_log_std, self.config.final_log_std
+        if end is None or "log_std" not in params:
+            return
+        log_std = jnp.full_like(params["log_std"], end + (start - end) * self._left(self.num_updates))
+        self._state = self._state._replace(params={**params, "log_std": log_std})
 
     def _named_leaves(self) -> tuple[dict[str, Any], Any]:
         tree = {"learner": self._state, "noise": self._noise, "seed_key": self._seed_key}

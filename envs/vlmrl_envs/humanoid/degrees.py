@@ -45,12 +45,12 @@ def _legs(b: Body) -> dict[str, np.ndarray]:
         "kneeling": kneeling,
         "one_knee": np.clip(kneel_side.max(axis=0) - kneel_side.min(axis=0), 0, 1) * upright * ramp(butt, 0.1, 0.3),
         "standing": standing,
-        "lotus": sitting * folded * feet_near * ramp(knees.max(axis=0), 0.6, 0.35) * ramp(_shin_back(b).max(axis=0), 0.3, 0.0)
+        "lotus": sitting * folded * feet_near * ramp(knees.max(axis=0), 0.6, 0.35) * ramp(_shin_back(b).max(axis=0), 0.45, 0.25)
         * _crossed_legs(b) * (0.4 + 0.6 * _hands_at_rest(b)),
         "sitting": sitting,
         "splits": on_floor * ramp(spread, 20.0, 110.0) * ramp(bend.max(axis=0), 110.0, 25.0) * ramp(up, 0.2, 0.92)
         * ramp(feet.max(axis=0), 0.6, 0.22) * _sideways_legs(b),
-        "one_leg": upright * ramp(butt, 0.4, 0.85) * ramp(feet.max(axis=0) - feet.min(axis=0), 0.02, 0.3)
+        "one_leg": upright * ramp(butt, 0.4, 0.85) * ramp(feet.max(axis=0) - feet.min(axis=0), 0.02, 0.33)
         * ramp(feet.min(axis=0), 0.5, 0.15),
         "squatting": upright * folded * ramp(np.abs(butt - 0.4), 0.4, 0.1) * ramp(feet.max(axis=0), 0.4, 0.15)
         * ramp(knees.min(axis=0), 0.1, 0.35),
@@ -100,7 +100,7 @@ def _arms(b: Body) -> dict[str, np.ndarray]:
         each["hanging"].append(ramp(high, -0.1, -0.45) * ramp(np.hypot(ahead, out - 0.25), 0.5, 0.15))
     found = {name: np.minimum(*pair) for name, pair in each.items()}
     raised = each["raised"]
-    found["one_raised"] = np.clip(np.maximum(*raised) - np.minimum(*raised), 0.0, 1.0)
+    found["one_raised"] = np.maximum(*raised) * ramp(np.minimum(*raised), 0.8, 0.3)
     return found
 
 
@@ -121,21 +121,21 @@ def _shin_back(b: Body) -> np.ndarray:
 
 
 def _crossed_legs(b: Body) -> np.ndarray:
-    """Return how far both knees are out to their sides, farther than the feet, and no foot behind the hips (B,)."""
+    """Return how far both knees are out to their sides, farther than the feet, and no knee or foot behind the hips (B,)."""
     found, left = [], _hips(b)
     front = np.cross(left, b.up)
     for side, sign in SIDES:
         knee, foot = (b.parts[f"{side}_{part}"] - b.parts[f"{side}_hip"] for part in ("knee", "foot"))
         knee_out, foot_out = (knee * sign * left).sum(axis=1), (foot * sign * left).sum(axis=1)
         found.append(ramp(knee_out, -0.1, 0.22) * ramp(knee_out - foot_out, -0.2, 0.12) * ramp(foot_out, -0.5, -0.15)
-                     * ramp((foot * front).sum(axis=1), -0.25, 0.0))  # fmt: skip
+                     * ramp((foot * front).sum(axis=1), -0.25, 0.0) * ramp((knee * front).sum(axis=1), -0.3, 0.06))  # fmt: skip
     return np.minimum(*found)
 
 
 def _hands_at_rest(b: Body) -> np.ndarray:
     """Return how far no hand is up, as nobody meditates with a hand in the air (B,)."""
     high = np.maximum(*(b.z(f"{side}_hand") - b.z(f"{side}_shoulder") for side, _ in SIDES))
-    return ramp(high, 0.45, 0.12)
+    return ramp(high, 0.45, -0.08)
 
 
 def _along(b: Body) -> np.ndarray:
@@ -147,7 +147,7 @@ def _along(b: Body) -> np.ndarray:
 
 def _sideways_legs(b: Body) -> np.ndarray:
     """Return how far the legs go apart sideways and not forward and back, 0.1..1 (B,)."""
-    return 0.1 + 0.9 * ramp(_along(b), 1.0, 0.5)
+    return 0.1 + 0.9 * ramp(_along(b), 1.0, 0.72)
 
 
 def _hips(b: Body) -> np.ndarray:
