@@ -1,7 +1,7 @@
 """All humanoid goals from their sentences: VLM-RM's eight poses, and compositions the encoder never met.
 
     python -m experiments.humanoid                                         # all of PLAN; skips what is there
-    python -m experiments.humanoid --tasks humanoid_lotus --conditions asked_always control_blank --seeds 0
+    python -m experiments.humanoid --tasks humanoid_lotus --conditions asked_rarely control_blank --seeds 0
     python -m experiments.humanoid --report                                # tables, curves and videos of what is there
 
 What is run is fixed beforehand by PLAN in humanoid_conditions.py; tasks, conditions and seeds that are named narrow it.

@@ -24,37 +24,38 @@ TASKS = (*HUMANOID, *OTHER_BODY)
 HARDEST = ("humanoid_one_leg", "humanoid_arms_crossed", "humanoid_hands_on_hips", "humanoid_lotus")
 """Fixed before any run: these have five seeds, the others three."""
 REWARDS: dict[str, RewardName] = {
-    "asked_always": "vlm", "control_constant": "constant", "control_random_encoder": "random_encoder",
+    "asked_rarely": "vlm", "asked_always": "vlm", "control_constant": "constant", "control_random_encoder": "random_encoder",
     "control_blank": "blank", "control_swapped_goal": "swapped_goal", "ceiling_state_similarity": "state_similarity",
 }  # fmt: skip
-"""Condition -> the reward of its runs, scored on every state."""
-LARGE = {"simulated_large_vlm": 0.01, "simulated_large_vlm_always": 0.001}
+"""Condition -> the reward of its runs."""
+LARGE = {"simulated_large_vlm": 0.001, "simulated_large_vlm_always": 0.0001}
 """Conditions whose encoder answers as `embedded` does at the cost of `LARGE_MODEL`, asked rarely and always; and the share
 of its frames that really pass through that model on a CPU, where each takes seconds. On a GPU all of them do."""
 LARGE_MODEL = "ViT-L-14"
-LEARNED = ("asked_rarely", "simulated_large_vlm")
-"""Conditions of a learned reward that asks the VLM rarely."""
+ALWAYS = ("asked_always", "simulated_large_vlm_always")
+"""Conditions in which every state is scored. In all others whose rewards come from frames, controls too, a reward learned
+from the answers stands in for the rest."""
 QUERY_SHARE = 0.1
-"""Share of the steps that these may ask about."""
+"""Share of the steps that those may ask about."""
 NEVER_SAW = "encoder_never_saw"
-"""The condition of an encoder whose training left the pose out, asked for it in other words, on every state."""
+"""The condition of an encoder whose training left the pose out, asked for it in other words."""
 NEVER_SEEN = ("humanoid_kneeling", "humanoid_splits")
 """The poses that `experiments.embedded.left_out` leaves out."""
 LEFT_OUT = Path("data") / "left_out" / "poses"
 """Where it puts that encoder."""
-CONDITIONS = (*LEARNED, "simulated_large_vlm_always", NEVER_SAW, *REWARDS)
+CONDITIONS = (*REWARDS, NEVER_SAW, *LARGE)
 COMPARED = ("humanoid_kneeling", "humanoid_arms_raised", "humanoid_lotus")
 """The poses on which asking rarely is compared with asking always."""
 CONTROLLED = (*COMPARED, "humanoid_one_leg")
 """The poses that controls are trained for; why so few are enough: experiments/README.md."""
 THREE = (0, 1, 2)
 PLAN: tuple[tuple[str, tuple[str, ...], tuple[int, ...] | None], ...] = (
-    ("asked_always", TASKS, None),
-    ("asked_rarely", COMPARED, THREE),
+    ("asked_rarely", TASKS, None),
     (NEVER_SAW, NEVER_SEEN, THREE),
-    ("ceiling_state_similarity", TASKS, None),
+    ("asked_always", COMPARED, THREE),
+    ("ceiling_state_similarity", TASKS, THREE),
     *((control, CONTROLLED, THREE) for control in REWARDS if control.startswith("control_")),
-    *((large, COMPARED, THREE) for large in LARGE),
+    *((large, COMPARED, THREE[:1]) for large in LARGE),
 )
 """All that is run, fixed before any run, in the order of what it is worth: condition, its tasks, their seeds (None: `seeds_of`
 each)."""
@@ -73,13 +74,11 @@ def configured(config: TrainConfig, condition: str) -> TrainConfig:
     if condition in LARGE:
         share = 1.0 if resolve_device(config.device).type == "cuda" else LARGE[condition]
         config = replace(config, encoder=f"{PREFIX}:{LARGE_MODEL}:{share:g}")
-    if condition in LEARNED:
-        return replace(config, reward="vlm", query_share=QUERY_SHARE)
-    if condition in LARGE:
-        return replace(config, reward="vlm")
-    if condition not in REWARDS:
+    elif condition not in REWARDS:
         raise usage_error("condition", condition, f"one of {list(CONDITIONS)}", "pick one of these")
-    return replace(config, reward=REWARDS[condition])
+    config = replace(config, reward=REWARDS.get(condition, "vlm"))
+    rarely = config.from_frames and condition not in ALWAYS
+    return replace(config, query_share=QUERY_SHARE if rarely else None)
 
 
 def never_saw(config: TrainConfig, folder: Path = LEFT_OUT) -> TrainConfig:
@@ -96,7 +95,7 @@ def never_saw(config: TrainConfig, folder: Path = LEFT_OUT) -> TrainConfig:
         remedy = "python -m experiments.embedded.left_out --only poses"
         raise usage_error("encoder", folder, f"one that was trained without {pose}", remedy)
     task = replace(config.task, goal=(described(pose).text,))
-    return replace(config, task=task, reward="vlm", encoder=f"local-dir:{folder}")
+    return replace(config, task=task, reward="vlm", encoder=f"local-dir:{folder}", query_share=QUERY_SHARE)
 
 
 def planned(

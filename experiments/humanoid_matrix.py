@@ -1,6 +1,6 @@
 """The matrix goal trained x pose judged: every pose's `success` on the states that each goal's runs exported.
 
-    python -m experiments.humanoid_matrix                                  # the eight poses, asked_always
+    python -m experiments.humanoid_matrix                                  # the eight poses, asked_rarely
     python -m experiments.humanoid_matrix --conditions control_swapped_goal
 
 An agent that was asked for a pose must hold that pose and, where poses exclude each other, no other. Runs are those of
@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     known = (*POSES, *COMPOSITIONS)
     parser.add_argument("--goals", nargs="+", default=list(POSES), choices=known, metavar="POSE")
     parser.add_argument("--poses", nargs="+", default=list(POSES), choices=known, metavar="POSE")
-    parser.add_argument("--conditions", nargs="+", default=["asked_always"], choices=CONDITIONS)
+    parser.add_argument("--conditions", nargs="+", default=["asked_rarely"], choices=CONDITIONS)
     parser.add_argument("--runs", type=Path, default=Path("runs") / "experiments")
     parser.add_argument("--results", type=Path, default=RESULTS / "humanoid.json", help="the runs' book")
     parser.add_argument("--out", type=Path, default=RESULTS / "humanoid_matrix.json")

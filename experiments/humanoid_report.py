@@ -14,7 +14,6 @@ from experiments.humanoid_conditions import (
     CONDITIONS,
     LARGE,
     LARGE_MODEL,
-    LEARNED,
     NEVER_SAW,
     OTHER_BODY,
     TASKS,
@@ -82,7 +81,9 @@ def _line(task: str, condition: str, rows: Sequence[dict[str, Any]]) -> str:
     mark = EARLIER if any(is_earlier(row) for row in rows) else ""
     shown = [aggregate.shown([[row["success"][h] for row in rows]]) + mark for h in rows[0]["success"]]
     zero_shot = (
-        ZERO_SHOT.get(task.removeprefix("humanoid_"), "–") if condition in (*LEARNED, "asked_always") else "–"
+        ZERO_SHOT.get(task.removeprefix("humanoid_"), "–")
+        if condition.startswith(("asked_", "simulated_"))
+        else "–"
     )
     counts = [f"{np.median([row[key] for row in rows]):,.0f}" for key in ("env_steps", "frames_scored")]
     cells = [

@@ -37,14 +37,16 @@ def table(rows: Rows) -> str:
 
 
 def reached(condition: str, tasks: Sequence[str], share: float) -> Callable[[Rows], str]:
-    """Return what says how many tasks reach a share of success, and each one's, the interquartile mean over seeds."""
+    """Return what says how many tasks reach a share of success in the short episodes, and how many in the long ones."""
 
     def here(rows: Rows) -> str:
         found = {task: whole(rows, condition, task) for task in tasks}
         means = {task: success(mine) for task, mine in found.items() if mine}
         each = [f"{short(task)} {mean:.0%}" for task, mean in means.items()]
         each += [f"{short(task)} {NOT_RUN}" for task in tasks if task not in means]
-        return f"{sum(mean >= share for mean in means.values())} of {len(tasks)}: {', '.join(each)}"
+        long = [success(mine, max) >= share for mine in found.values() if mine]
+        count = f"{sum(mean >= share for mean in means.values())} of {len(tasks)}"
+        return f"{count}: {', '.join(each)}; in long episodes {sum(long)} of {len(tasks)}"
 
     return here
 
@@ -56,9 +58,9 @@ def whole(rows: Rows, condition: str, task: str) -> list[dict[str, Any]]:
     return [mine[seed] for seed in seeds] if mine.keys() >= set(seeds) else []
 
 
-def success(rows: Rows) -> float:
-    """Return the interquartile mean of success at the longest horizon."""
-    return aggregate.iqm([row["success"][max(row["success"], key=int)] for row in rows])
+def success(rows: Rows, which: Callable[..., str] = min) -> float:
+    """Return the interquartile mean of success at the shortest horizon, which is VLM-RM's; with `max` at the longest."""
+    return aggregate.iqm([row["success"][which(row["success"], key=int)] for row in rows])
 
 
 def short(task: str) -> str:
@@ -96,10 +98,10 @@ def difference(rows: Rows) -> str:
     """Return by how many points success falls, pose by pose, where the VLM is asked rarely: same seeds of both."""
     cells = []
     for task in COMPARED:
-        rarely = whole(rows, RARELY, task)
-        seeds = {row["seed"] for row in rarely}
-        always = [r for r in rows if (r["condition"], r["task"]) == (ALWAYS, task) and r["seed"] in seeds]
-        both = rarely and len(always) == len(rarely)
+        always = whole(rows, ALWAYS, task)
+        seeds = {row["seed"] for row in always}
+        rarely = [r for r in rows if (r["condition"], r["task"]) == (RARELY, task) and r["seed"] in seeds]
+        both = always and len(always) == len(rarely)
         points = f"{100 * (success(rarely) - success(always)):+.0f} points" if both else NOT_RUN
         cells.append(f"{short(task)} {points}")
     return ", ".join(cells)
@@ -118,14 +120,14 @@ def ratio(rows: Rows) -> str:
 
 
 TARGETS: tuple[tuple[str, str, str, Sequence[str], Sequence[str], Callable[[Rows], str]], ...] = (
-    ("unseen compositions", "none", "≥ 4, each ≥ 80%", [ALWAYS], UNSEEN, reached(ALWAYS, UNSEEN, 0.8)),
+    ("unseen compositions", "none", "≥ 4, each ≥ 80%", [RARELY], UNSEEN, reached(RARELY, UNSEEN, 0.8)),
     ("poses left out of the encoder's training", "–", "2, each ≥ 60%", [NEVER_SAW], NEVER_SEEN, reached(NEVER_SAW, NEVER_SEEN, 0.6)),
-    ("poses with ≥ 90% success", "5 of 8", "8 of 8", [ALWAYS], EIGHT, reached(ALWAYS, EIGHT, 0.9)),
-    ("another body", "–", "2 sentences, each ≥ 80%", [ALWAYS], OTHER_BODY, reached(ALWAYS, OTHER_BODY, 0.8)),
+    ("poses with ≥ 90% success", "5 of 8", "8 of 8", [RARELY], EIGHT, reached(RARELY, EIGHT, 0.9)),
+    ("another body", "–", "2 sentences, each ≥ 80%", [RARELY], OTHER_BODY, reached(RARELY, OTHER_BODY, 0.8)),
     ("controls", "not reported", "≤ 10% each", CONTROLS, CONTROLLED, worst_control),
-    ("environment steps to success, median", "10M trained", "≤ 1M", [ALWAYS], EIGHT, steps_to_success),
-    ("minutes of a pose, median", "not reported", "≤ 6", [ALWAYS], EIGHT, aggregate.minutes),
-    ("steps that the VLM is asked about", "every one", "≤ 10%", [RARELY], COMPARED, share_asked),
+    ("environment steps to success, median", "10M trained", "≤ 1M", [RARELY], EIGHT, steps_to_success),
+    ("minutes of a pose, median", "not reported", "≤ 6", [RARELY], EIGHT, aggregate.minutes),
+    ("steps that the VLM is asked about", "every one", "≤ 10%", [RARELY], EIGHT, share_asked),
     ("success, asked rarely less asked always", "–", "within 3 points", [RARELY, ALWAYS], COMPARED, difference),
     ("wall-clock with ViT-L-14's cost, asked rarely", "–", "≥ 8 times less than asking always", [LARGE, LARGE_ALWAYS], COMPARED, ratio),
 )  # fmt: skip

@@ -97,10 +97,12 @@ def test_conditions_become_settings_and_others_are_refused() -> None:
     assert {c: conditions.configured(config, c).reward for c in conditions.REWARDS} == conditions.REWARDS
     rarely = conditions.configured(config, "asked_rarely")
     assert (rarely.reward, rarely.query_share) == ("vlm", conditions.QUERY_SHARE)
+    shares = {c: conditions.configured(config, c).query_share for c in conditions.REWARDS}
+    assert {c for c, share in shares.items() if share is None} == {"asked_always", "control_constant", "ceiling_state_similarity"}  # fmt: skip
     large = conditions.configured(replace(config, device="cpu"), "simulated_large_vlm")
-    assert (large.encoder, large.query_share) == ("as-slow-as:ViT-L-14:0.01", conditions.QUERY_SHARE)
+    assert (large.encoder, large.query_share) == ("as-slow-as:ViT-L-14:0.001", conditions.QUERY_SHARE)
     always = conditions.configured(replace(config, device="cpu"), "simulated_large_vlm_always")
-    assert (always.encoder, always.asks_rarely) == ("as-slow-as:ViT-L-14:0.001", False)
+    assert (always.encoder, always.asks_rarely) == ("as-slow-as:ViT-L-14:0.0001", False)
     with pytest.raises(UsageError, match="condition: got often"):
         conditions.configured(config, "often")
     assert set(conditions.CONDITIONS) == {"asked_rarely", "asked_always", "control_constant", "control_random_encoder", "control_blank",

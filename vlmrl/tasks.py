@@ -138,7 +138,7 @@ def _humanoid(pose: str) -> Task:
     return Task(
         name=f"humanoid_{pose}",
         env_id="vlmrl/Humanoid-v0",
-        env_kwargs=(("pose", pose),),
+        env_kwargs=(("pose", pose), ("control", "position")),
         goal=(f"{HUMANOID_BASELINE} {words}",),
         baseline=(HUMANOID_BASELINE,),
         alpha=0.0,

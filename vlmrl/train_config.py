@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -125,4 +125,8 @@ def preset(task_name: str) -> TrainConfig:
         num_steps=32, learning_rate=5e-4, gamma=0.97, num_epochs=6, num_minibatches=4, hidden_sizes=(256, 128),
         init_log_std=-1.0, activation="elu", target_kl=0.03,
     )  # fmt: skip
+    if task.env_id == "vlmrl/Humanoid-v0":
+        agent = replace(agent, anneal_lr=True, final_log_std=-2.0, target_kl=0.06)
+        steps = 300_000 if task.name == "humanoid_kneeling" else 1_000_000
+        return TrainConfig(task=task, agent=agent, total_steps=steps)
     return TrainConfig(task=task, agent=agent, total_steps=300_000)
