@@ -19,6 +19,8 @@ COLOURS = (
     (190, 40, 60),
     (20, 150, 160),
     (160, 130, 20),
+    (90, 50, 30),
+    (240, 130, 170),
 )
 POINTS = 60
 """Steps at which runs of one condition are compared."""

@@ -1,7 +1,7 @@
 """All humanoid goals from their sentences: VLM-RM's eight poses, and compositions the encoder never met.
 
     python -m experiments.humanoid                                         # all of PLAN; skips what is there
-    python -m experiments.humanoid --tasks humanoid_lotus --conditions asked_rarely control_blank --seeds 0
+    python -m experiments.humanoid --tasks humanoid_lotus --conditions asked_rarely control_blank --seeds 10
     python -m experiments.humanoid --report                                # tables, curves and videos of what is there
 
 What is run is fixed beforehand by PLAN in humanoid_conditions.py; tasks, conditions and seeds that are named narrow it.
@@ -52,11 +52,12 @@ def run_row(config: TrainConfig, condition: str, episodes: int) -> dict[str, Any
 def large_cost(last: dict[str, Any], wall_seconds: float) -> dict[str, Any]:
     """Return what a run with the large model takes: its own seconds, and those of the frames that did not pass through it.
 
-    last: the run's last line of metrics.
+    last: the run's last line of metrics. Where no frame passed through it, what it would have taken is not known: None.
     """
-    frames, passed, each = (last[f"encoder/{name}"] for name in ("frames", "passed", "seconds_a_frame"))
-    return {"large": {"model": LARGE_MODEL, "frames": frames, "passed": passed, "seconds_a_frame": round(each, 5),
-                      "wall_seconds": round(wall_seconds + (frames - passed) * each, 1)}}  # fmt: skip
+    frames, passed, each = (last.get(f"encoder/{name}") for name in ("frames", "passed", "seconds_a_frame"))
+    known = bool(passed) and each is not None
+    return {"large": {"model": LARGE_MODEL, "frames": frames, "passed": passed, "seconds_a_frame": round(each, 5) if known else None,
+                      "wall_seconds": round(wall_seconds + (frames - passed) * each, 1) if known else None}}  # fmt: skip
 
 
 def wanted_of(

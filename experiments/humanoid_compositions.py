@@ -1,7 +1,7 @@
 """Two things at once that the encoder's training never says together; eight sentences, ours and not VLM-RM's.
 
 python -m experiments.humanoid_compositions                # all that the plan holds for them; skips what is there
-python -m experiments.humanoid_compositions --tasks humanoid_kneeling_one_arm_raised --seeds 0
+python -m experiments.humanoid_compositions --tasks humanoid_kneeling_one_arm_raised --seeds 10
 """
 
 import sys

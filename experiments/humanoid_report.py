@@ -23,6 +23,7 @@ from experiments.humanoid_conditions import (
 from experiments.weights import EARLIER, footnote, is_earlier
 from vlmrl.checkpoints import replace_file
 from vlmrl.evaluation import record_video
+from vlmrl.runs import read_metrics
 from vlmrl.training import load_run
 
 SECTIONS = (
@@ -99,12 +100,19 @@ def _line(task: str, condition: str, rows: Sequence[dict[str, Any]]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
+def finished(folder: Path, steps: int) -> bool:
+    """Tell whether a run folder holds a run to its end at so many steps."""
+    metrics = read_metrics(folder) if (folder / "config.json").is_file() else []
+    return bool(metrics) and metrics[-1]["global_step"] == steps
+
+
 def report(results: Path, runs: Path, videos: bool) -> None:
     """Write the targets and the table, the learning curves and, where run folders are there, the median seeds' videos."""
     book = Book(results)
     claim = (
         "Interquartile mean over seeds [95% stratified bootstrap interval, which of three seeds reaches from the least to the "
-        "largest]; success: the pose held for half of the steps, 100 episodes."
+        "largest]; success: the pose held for half of the steps, 100 episodes. Here the actions are joint angles, which springs "
+        "within the motors' own torques go to; VLM-RM's are torques. Settings were tried out with seed 0, which is not among these."
     )
     with book.held():
         rows = book.rows
@@ -117,7 +125,9 @@ def report(results: Path, runs: Path, videos: bool) -> None:
         folder = runs / f"{task}-{condition}-{row['seed']}"
         path = runs / "videos" / f"{task}-{condition}-seed{row['seed']}.mp4"
         made = folder / "config.json"
-        if made.exists() and not (path.exists() and path.stat().st_mtime > made.stat().st_mtime):
+        if is_earlier(row) or not finished(folder, row["env_steps"]):
+            continue  # what lies there is another run than the row's
+        if not (path.exists() and path.stat().st_mtime > made.stat().st_mtime):
             path.parent.mkdir(parents=True, exist_ok=True)
             record_video(
                 load_run(folder),

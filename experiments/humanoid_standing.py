@@ -1,7 +1,7 @@
 """From standing: 'a humanoid robot standing up', held for half of the steps.
 
 python -m experiments.humanoid_standing                # all that the plan holds for it; skips what is there
-python -m experiments.humanoid_standing --seeds 0 --conditions asked_rarely
+python -m experiments.humanoid_standing --seeds 10 --conditions asked_rarely
 """
 
 import sys

@@ -23,7 +23,7 @@ from vlmrl.rollout import Collector, OutOfViewWarning, ResumeWarning
 from vlmrl.tasks import Task, get_task
 from vlmrl.training import TrainConfig, load_run, train
 from vlmrl.vector import VLMVectorReward
-from vlmrl.wrappers import VLMRewardWrapper
+from vlmrl.wrappers import NonFiniteRewardError, VLMRewardWrapper, score
 
 SMALL = PPOConfig(num_steps=8, num_epochs=1, num_minibatches=1, hidden_sizes=(16,))
 NETWORKS = LearnedConfig(hidden_sizes=(16,), fit_steps=8, batch_size=32)
@@ -293,6 +293,57 @@ def test_every_door_leaves_out_what_the_camera_does_not_see() -> None:
     with pytest.warns(OutOfViewWarning, match="camera: got step 2 of an episode out of view"):
         _, reward, *_, info = env.step(np.zeros(env.action_space.shape))
     assert reward == 0 and info["out_of_view"]
+
+
+def test_a_learned_reward_is_told_too_what_the_camera_does_not_see() -> None:
+    world = humanoids(3, shifted=[1])
+    world.unwrapped.render_states = lambda states: np.full((len(states), 8, 8, 3), 255, np.uint8)
+    learned = LearnedReward(CountedFrames(), 30, query_share=1.0, config=NETWORKS, world=world.unwrapped)
+    envs = VLMVectorReward(world, learned)
+    envs.reset(seed=1)
+    with pytest.warns(OutOfViewWarning, match="camera: got 1 of 3 worlds out of view"):
+        _, rewards, *_, infos = envs.step(np.zeros(envs.action_space.shape))
+    assert rewards.tolist() == [1, 0, 1] and infos["out_of_view"].tolist() == [False, True, False]
+    assert learned.asked == 2
+
+
+def test_envs_in_one_process_are_left_out_where_the_camera_does_not_see_them() -> None:
+    from vlmrl.sb3 import VLMVecEnv
+
+    model = CountedFrames()
+    envs = VLMVecEnv([lambda: gymnasium.make("vlmrl/Humanoid-v0", render_mode="rgb_array")] * 2, model)
+    envs.reset()
+    state = envs.envs[1].unwrapped.get_state()
+    state[2] += 20.0
+    envs.envs[1].unwrapped.set_state(state)
+    actions = np.zeros((2, *envs.action_space.shape))
+    with pytest.warns(OutOfViewWarning, match="camera: got env 1 out of view"):
+        _, rewards, _, infos = envs.step(actions)
+    assert (
+        rewards[0] > 0 == rewards[1]
+        and model.count == 1
+        and infos[1]["out_of_view"]
+        and "out_of_view" not in infos[0]
+    )
+    _, rewards, _, infos = envs.step(actions)
+    assert rewards[1] == 0 and infos[1]["out_of_view"], "each step says so, the warning comes once"
+
+
+def test_an_embedding_that_is_not_finite_is_one_rows_fault() -> None:
+    from vlmrl.rewards.sources import ask_frames, or_nan
+
+    def answer(frames):
+        if (np.asarray(frames) == 255).any():
+            raise FloatingPointError("encoder: an image embedding is not finite")
+        return np.ones(len(frames), np.float32)
+
+    frames = np.zeros((5, 4, 4, 3), np.uint8)
+    frames[3] = 255
+    assert np.isnan(or_nan(answer, frames)).tolist() == [False, False, False, True, False]
+    model = SimpleNamespace(reads="frames", compute_reward=answer)
+    assert np.isnan(ask_frames(model, frames)).sum() == 1  # type: ignore[arg-type]
+    with pytest.raises(NonFiniteRewardError, match="env 3 at step 7"):
+        score(model, frames, np.arange(5), np.full(5, 7))  # type: ignore[arg-type]
 
 
 def test_where_physics_diverged_nothing_is_scored() -> None:

@@ -171,15 +171,8 @@ def test_a_refusal_is_one_line_and_exit_code_2(tmp_path: Path, capsys) -> None:
 
 
 def test_seeds_are_fixed_beforehand_and_all_goals_are_there() -> None:
-    assert conditions.seeds_of("humanoid_kneeling") == (0, 1, 2) and conditions.seeds_of(
-        "humanoid_one_leg"
-    ) == (
-        0,
-        1,
-        2,
-        3,
-        4,
-    )
+    assert conditions.seeds_of("humanoid_kneeling") == (10, 11, 12)
+    assert conditions.seeds_of("humanoid_one_leg") == (10, 11, 12, 13, 14)
     assert len(conditions.HUMANOID) == 16 and set(conditions.ZERO_SHOT) == set(POSES)
     folder = Path(humanoid.__file__).parent
     for pose in POSES:
@@ -195,10 +188,10 @@ def test_runs_fill_the_book_once_and_the_matrix_judges_their_states(
         task=replace(get_task(name), horizon=4), agent=agent, num_envs=2, total_steps=16))  # fmt: skip
     results, runs = tmp_path / "humanoid.json", tmp_path / "runs"
     arguments = ["--tasks", "humanoid_kneeling", "humanoid_lotus", "--conditions", "control_constant",
-                 "--seeds", "0", "1", "--episodes", "3", "--runs", str(runs), "--results", str(results), "--no-videos"]  # fmt: skip
+                 "--seeds", "10", "11", "--episodes", "3", "--runs", str(runs), "--results", str(results), "--no-videos"]  # fmt: skip
     humanoid.main(arguments)
     rows = json.loads(results.read_text())
-    assert [(r["task"], r["seed"]) for r in rows] == [(t, n) for t in arguments[1:3] for n in (0, 1)]
+    assert [(r["task"], r["seed"]) for r in rows] == [(t, n) for t in arguments[1:3] for n in (10, 11)]
     keys = {
         "task",
         "goal",
@@ -223,22 +216,22 @@ def test_runs_fill_the_book_once_and_the_matrix_judges_their_states(
                           "--runs", str(runs), "--results", str(results), "--out", str(out)])  # fmt: skip
     judged = json.loads(out.read_text())
     assert [(r["goal"], r["seed"]) for r in judged] == [
-        ("kneeling", 0),
-        ("kneeling", 1),
-        ("lotus", 0),
-        ("lotus", 1),
+        ("kneeling", 10),
+        ("kneeling", 11),
+        ("lotus", 10),
+        ("lotus", 11),
     ]
     assert all(r["episodes"] == 3 and r["steps"] == 4 for r in judged)
     own = [r["success"][r["goal"]] for r in judged]
     assert own == [r["success"]["4"] for r in rows], "the same episodes, the same verdicts"
-    assert "| lotus | 0, 1 |" in out.with_suffix(".md").read_text()
+    assert "| lotus | 10, 11 |" in out.with_suffix(".md").read_text()
 
     *_, last, _ = (
         rows  # of a run that earlier weights gave, and of one that has no row, the folders say nothing
     )
     results.write_text(json.dumps([*rows[:2], {**last, "weights": "old", "encoder": "embedded"}]))
     found = humanoid_matrix.rows_of(Book(results), runs, "control_constant", ["kneeling", "lotus"], ["lotus"])
-    assert [(r["goal"], r["seed"]) for r in found] == [("kneeling", 0), ("kneeling", 1)]
+    assert [(r["goal"], r["seed"]) for r in found] == [("kneeling", 10), ("kneeling", 11)]
 
 
 def test_a_pose_must_be_held_for_half_of_the_steps() -> None:

@@ -290,8 +290,15 @@ def test_drift_is_a_rise_that_the_model_does_not_follow(true: np.ndarray, parted
     assert compare_trends(*history(RISE, true), resolution=1e-3).parted == parted
 
 
+def test_drift_is_a_fall_that_the_learned_reward_does_not_follow() -> None:
+    assert compare_trends(*history(np.full(12, 0.2), RISE[::-1].copy()), resolution=1e-3).parted
+
+
 def test_no_drift_where_the_learned_reward_does_not_rise() -> None:
     assert not compare_trends(*history(RISE[::-1].copy(), RISE), resolution=1e-3).parted
+    assert not compare_trends(*history(RISE[::-1].copy(), RISE[::-1].copy()), resolution=1e-3).parted, (
+        "both fall"
+    )
     for seed in range(200):  # chance alone
         flat = np.full(12, 0.2)
         assert not compare_trends(*history(flat, flat, seed), resolution=1e-3).parted
@@ -311,7 +318,7 @@ def test_a_policy_that_exploits_the_networks_is_called_out() -> None:
             states = states_of(rng) * [0.3, 1, 1, 1, 1] + [shift, 0, 0, 0, 0]
             learned.score_rollout(states, everything(states))
     assert learned.metrics()["drift"] == 0
-    with pytest.warns(LearnedRewardDrift, match=r"learned reward: got a rise.*query_share"):
+    with pytest.warns(LearnedRewardDrift, match=r"learned reward: got \+0.*query_share"):
         for number in range(12):
             rows = np.full((20, 3), [0.3 + 0.01 * number, 0.3, 0.3]) + rng.normal(0, 1e-3, (20, 3))
             learned._held = rows

@@ -165,6 +165,18 @@ def test_a_world_that_diverges_is_truncated_and_started_anew() -> None:
     assert rewards[1] == 0 and np.abs(world.get_states()[1]).max() < 1
 
 
+def test_an_episode_whose_physics_diverged_is_no_success() -> None:
+    world = make_vec("vlmrl/CartPole-v0", 2)
+    world.reset(seed=0)
+    world.unwrapped._history[:] = True  # the goal was held as long as the episode lived
+    states = world.get_states()
+    states[1, 3:] = 1e12
+    world.set_states(states)
+    *_, infos = world.step(np.zeros((2, 1)))
+    end = infos.get("final_info", infos)
+    assert end["_is_success"].tolist() == [False, True] and not end["is_success"].any()
+
+
 def test_the_humanoid_is_gymnasiums_body() -> None:
     ours = humanoid_model.build_spec().compile()
     stock = mujoco.MjModel.from_xml_path(str(humanoid_model.stock_path()))

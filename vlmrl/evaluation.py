@@ -63,7 +63,8 @@ def run_episodes(run: Any, envs: Any, seed: int, deterministic: bool = True) -> 
     """Run one episode in each of E envs to its end; `run` needs `.act(obs, deterministic)`.
 
     Returns env_rewards (T, E), states (T, E, S), success bool (T, E) and verdicts bool (E,), the last three None where
-    the env is no World (verdicts then come from info["is_success"] if it is there), and horizon T.
+    the env is no World (verdicts then come from info["is_success"] if it is there), and horizon T. An episode that ended
+    before the others stays in its last state, without success.
     """
     world = envs.unwrapped if is_world(envs) else None
     obs, _ = envs.reset(seed=seed)
@@ -75,8 +76,9 @@ def run_episodes(run: Any, envs: Any, seed: int, deterministic: bool = True) -> 
         obs, reward, terminated, truncated, infos = envs.step(run.act(obs, deterministic))
         rewards.append(np.where(alive, reward, 0.0))
         if world is not None:
-            states.append(infos["states_before_reset"])
-            success.append(infos["success"])
+            found = infos["states_before_reset"]
+            states.append(np.where(alive[:, None], found, states[-1]) if states else found)
+            success.append(infos["success"] & alive)
         ended = alive & (terminated | truncated)
         source = infos.get("final_info", infos)
         if ended.any() and "is_success" in source:

@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 
 from vlmrl.agents.buffer import Rollout
 from vlmrl.errors import NonFiniteError, usage_error
-from vlmrl.rewards.protocol import RolloutReward
+from vlmrl.rewards.protocol import RolloutReward, asked_model, draws
 from vlmrl.rewards.sources import StateSource
 from vlmrl.vector import VLMVectorReward, autoreset_mode
 from vlmrl.wrappers import OutOfViewWarning, check_reads
@@ -88,14 +88,11 @@ class Collector:
 
     @property
     def _asked_model(self) -> RewardModel | None:
-        """The model that answers: within a `LearnedReward` the one that it asks."""
-        return self._learned.reward_model if self._learned else self.reward_model
+        return asked_model(self.reward_model) if self.reward_model is not None else None
 
     @property
     def _draws(self) -> bool:
-        """Whether scoring a state takes a frame."""
-        model = self._asked_model
-        return model is not None and model.reads != "states"
+        return draws(self.reward_model)
 
     @property
     def encoder(self) -> Any:

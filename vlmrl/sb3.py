@@ -20,7 +20,14 @@ from vlmrl.errors import usage_error
 from vlmrl.horizon import FixedHorizon
 from vlmrl.runtime import without_display
 from vlmrl.vector import VLMVectorReward, autoreset_mode, stack_frames
-from vlmrl.wrappers import add_success, check_reads, check_render_mode, score, warn_early_end
+from vlmrl.wrappers import (
+    add_success,
+    check_reads,
+    check_render_mode,
+    score,
+    warn_early_end,
+    warn_out_of_view,
+)
 
 if TYPE_CHECKING:
     from vlmrl.rewards.protocol import RewardModel
@@ -38,6 +45,8 @@ class VLMVecEnv(DummyVecEnv):
 
     The frame of a step is taken before the reset that an episode's end brings; all N are scored by one call, and drawn by
     one where the envs can be (`render_together`, as Meta-World's here) and no wrapper draws in their place.
+    A world of vlmrl whose camera sees nothing of the goal, or whose physics diverged, gets reward 0, unscored, and its info
+    says "out_of_view" or "diverged".
     infos carry "env_reward" on each step; where an episode ends "episode" (`Monitor`'s r, l, t; r is the sum
     of the model's rewards), "env_return", "is_success" (if the env gives it, or `success` of its last step),
     "terminal_observation" and "TimeLimit.truncated".
@@ -74,7 +83,7 @@ class VLMVecEnv(DummyVecEnv):
 
         super().__init__([lambda env_fn=env_fn: make(env_fn) for env_fn in env_fns])  # type: ignore[misc]
         self._episodes = EpisodeStatistics(self.num_envs)
-        self._warned = False
+        self._warned = self._warned_of_view = False
 
     def reset(self) -> Any:
         """Start a new episode in every env; seeds and options set before are used once."""
@@ -94,15 +103,31 @@ class VLMVecEnv(DummyVecEnv):
             if terminated and not self._warned:
                 self._warned = True
                 warn_early_end(env)
-        frames = draw(self.envs)
+        rows = np.flatnonzero([self._sees(i, info) for i, info in enumerate(infos)])
+        frames = draw([self.envs[i] for i in rows]) if len(rows) else None
         for i, obs in enumerate(observations):
             if self.buf_dones[i]:
                 infos[i]["terminal_observation"] = deepcopy(obs)
                 obs, self.reset_infos[i] = self.envs[i].reset()
             self._save_obs(i, obs)
-        rewards = score(self.reward_model, frames, np.arange(self.num_envs), self._episodes.lengths + 1)
+        rewards = np.zeros(self.num_envs)
+        if frames is not None:
+            rewards[rows] = score(self.reward_model, frames, rows, self._episodes.lengths[rows] + 1)
         self._episodes.record(rewards, env_rewards, self.buf_dones, infos)
         return self._obs_from_buf(), rewards.astype(np.float32), self.buf_dones.copy(), infos
+
+    def _sees(self, i: int, info: dict[str, Any]) -> bool:
+        """Tell whether env i shows something to score, and say in its info that it does not."""
+        if info.get("diverged", False):
+            return False
+        world: Any = self.envs[i].unwrapped
+        if not hasattr(world, "in_view") or bool(world.in_view()):
+            return True
+        info["out_of_view"] = True
+        if not self._warned_of_view:
+            self._warned_of_view = True
+            warn_out_of_view(f"env {i}")
+        return False
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
         """Set an attribute on the env or wrapper that has it, on the outermost wrapper if none has."""

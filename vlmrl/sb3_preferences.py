@@ -162,7 +162,10 @@ class EmbeddingReplayBuffer(ReplayBuffer):
 
 
 class PreferenceCallback(BaseCallback):
-    """Collects segments of each step, and asks, refits and relabels when a stage is due and the agent is to learn."""
+    """Collects segments of each step, and asks, refits and relabels when a stage is due and the agent is to learn.
+
+    Progress, which only oracles and statistics see, is info["progress"] where an env gives it, else its own reward.
+    """
 
     def __init__(self, frames: FrameRewards, checkpoint_every: int | None = None, explore: int = 0) -> None:
         """Ask from `explore` env steps on.
@@ -177,7 +180,8 @@ class PreferenceCallback(BaseCallback):
 
     def _on_step(self) -> bool:
         infos = self.locals["infos"]
-        progress = np.array([info.get("env_reward", np.nan) for info in infos], np.float64)
+        rewards = [info.get("env_reward", np.nan) for info in infos]
+        progress = np.array([info.get("progress", r) for info, r in zip(infos, rewards, strict=True)], float)
         frames, embeddings = self.source.frames, self.source.embeddings
         assert frames is not None
         self._rows.append((np.array(self.locals["dones"], bool), frames, embeddings, progress))

@@ -11,6 +11,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 
 from vlmrl.errors import usage_error
 from vlmrl.horizon import FixedHorizon, check_horizon
+from vlmrl.rewards.protocol import draws
 from vlmrl.runtime import without_display
 from vlmrl.wrappers import (
     check_frame,
@@ -141,7 +142,7 @@ class VLMVectorReward(VectorWrapper):
     def _seen(self, stepped: np.ndarray, infos: dict[str, Any]) -> np.ndarray:
         """Tell which envs (N,) show something to score; those out of view are marked in infos."""
         seen = ~np.asarray(infos.get("diverged", np.zeros(self.num_envs, bool)), bool)
-        if not (self._says_what_it_sees and self._reads == "frames"):
+        if not (self._says_what_it_sees and draws(self.reward_model)):
             return seen
         world: Any = self.env.unwrapped
         in_view = np.asarray(world.in_view(infos["states_before_reset"]), bool)

@@ -11,6 +11,8 @@ import numpy as np
 from vlmrl.errors import NonFiniteError, usage_error
 from vlmrl.frames import check_frames
 from vlmrl.horizon import FixedHorizon
+from vlmrl.rewards.protocol import draws
+from vlmrl.rewards.sources import or_nan
 from vlmrl.runtime import without_display
 
 if TYPE_CHECKING:
@@ -112,7 +114,7 @@ class VLMRewardWrapper(gymnasium.Wrapper):
     def _sees(self, info: dict[str, Any]) -> bool:
         """Tell whether a world's camera sees what the goal is about; anything else is taken to."""
         world: Any = self.env.unwrapped
-        if self._reads == "states" or not hasattr(world, "in_view"):
+        if not (draws(self.reward_model) and hasattr(world, "in_view")):
             return True
         seen = bool(world.in_view())
         if not seen:
@@ -226,7 +228,7 @@ def score(
         UsageError: when the model returns another number of rewards.
         NonFiniteRewardError: naming env, step and value of the first row that is not finite.
     """
-    rewards: Any = reward_model.compute_reward(batch)
+    rewards: Any = or_nan(reward_model.compute_reward, batch)
     if hasattr(rewards, "detach"):  # a torch tensor, maybe on an accelerator
         rewards = rewards.detach().cpu()
     rewards = np.asarray(rewards, np.float64)

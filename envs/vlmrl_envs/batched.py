@@ -273,7 +273,8 @@ class BatchedWorld(VectorEnv):
     def _finish(self, ended: np.ndarray, observations: np.ndarray, infos: dict[str, Any]) -> np.ndarray:
         """Report ended episodes in infos and, under SAME_STEP, start the worlds anew; return observations (N, O)."""
         verdict = np.zeros(self.num_envs, bool)
-        for i in np.flatnonzero(ended):
+        broken = infos.get("diverged", np.zeros(self.num_envs, bool))  # physics that broke down is no success
+        for i in np.flatnonzero(ended & ~broken):
             verdict[i] = self.hold.judge(self._history[: self._steps[i], i : i + 1])[0]
         end = {
             "is_success": verdict,

@@ -69,7 +69,8 @@ class MetaWorld(gymnasium.Env):
     """One of Meta-World's tasks. Observation (39,): hand, gripper, object, the same a step before, goal (m).
 
     Action (4,): the hand's way (1 cm a step at most) and the gripper's force, -1..1. The reward is Meta-World's own over
-    10, 0..1. Episodes end by truncation after `horizon` steps; an episode is a success if it is one at its last step.
+    10, 0..1; info["progress"] is how near the object is to its target, -metres, as the reward also counts where the hand is,
+    which no picture shows. Episodes end by truncation after `horizon` steps; an episode is a success if it is one at its last step.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 80}  # noqa: RUF012
@@ -119,7 +120,12 @@ class MetaWorld(gymnasium.Env):
         observation, reward, _, _, inner = self.inner.step(np.clip(action, -1.0, 1.0).astype(np.float32))
         self._return += float(reward) / 10.0
         truncated = self.inner.curr_path_length >= self.horizon
-        info: dict[str, Any] = {"success": bool(inner["success"]), "distance": float(inner["obj_to_target"])}
+        distance = float(inner["obj_to_target"])
+        info: dict[str, Any] = {
+            "success": bool(inner["success"]),
+            "distance": distance,
+            "progress": -distance,
+        }
         if truncated:
             info |= {"is_success": info["success"], "env_return": self._return}
         return self._seen(observation), float(reward) / 10.0, False, truncated, info

@@ -160,7 +160,7 @@ class Parting(NamedTuple):
     """How learned and true reward moved from the older to the newer rounds."""
 
     parted: bool
-    """The learned reward rose, the true one did not follow, and chance does not explain it."""
+    """The learned reward rose, or the true one fell, the other did not follow, and chance does not explain it."""
     learned: float
     """Rise of the learned reward."""
     true: float
@@ -176,14 +176,17 @@ SURE = 3.0
 def compare_trends(older: np.ndarray, newer: np.ndarray, resolution: float) -> Parting:
     """Tell whether estimates and answers part, from the rounds' means (H, 2) and (H, 2) of (estimate, answer).
 
-    They part where the estimates rise by more than `resolution`, the answers by less than a quarter of that, and both
-    the rise and the growth of the gap exceed three standard errors over rounds (rows of one round depend on another).
+    They part where one moves and the other does not follow by a quarter of it: the estimates rise, or the answers fall. The
+    move must exceed `resolution`, and it and the growth of the gap three standard errors over rounds (rows of one round
+    depend on another).
     """
     learned, true = newer.mean(axis=0) - older.mean(axis=0)
     gap = learned - true
     rises = learned > max(resolution, SURE * _error(older[:, 0], newer[:, 0]))
     grows = gap > SURE * _error(older[:, 0] - older[:, 1], newer[:, 0] - newer[:, 1])
-    return Parting(bool(rises and grows and true < FOLLOWS * learned), float(learned), float(true))
+    falls = -true > max(resolution, SURE * _error(older[:, 1], newer[:, 1]))
+    parted = grows and ((rises and true < FOLLOWS * learned) or (falls and learned > FOLLOWS * true))
+    return Parting(bool(parted), float(learned), float(true))
 
 
 def _error(older: np.ndarray, newer: np.ndarray) -> float:

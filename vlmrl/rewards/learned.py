@@ -44,7 +44,8 @@ BROKEN = 0.5
 
 
 class LearnedRewardDrift(UserWarning):
-    """The learned reward rises while the reward model's own answers do not: the policy exploits the ensemble."""
+    """The learned reward rises while the reward model's own answers do not, or does not fall with them: the policy exploits
+    the ensemble."""
 
 
 class SkippedAnswers(UserWarning):
@@ -286,7 +287,7 @@ class LearnedReward:
         parted = found is not None and found.parted
         if found is not None and parted and not self.drifting:
             text = (
-                f"learned reward: got a rise of {found.learned:.4f} in the last {self.record.rounds} rounds, with "
+                f"learned reward: got {found.learned:+.4f} in the last {self.record.rounds} rounds, and "
                 f"{found.true:+.4f} in the reward model's own answers on the random share; expected both to move "
                 "together; ask more (query_share) or be more cautious (conservatism)"
             )

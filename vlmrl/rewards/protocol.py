@@ -49,6 +49,16 @@ class EmbeddingReward(RewardModel, Protocol):
         ...
 
 
+def asked_model(reward_model: RewardModel) -> RewardModel:
+    """Return the model that answers: within a learned reward the one that it asks."""
+    return reward_model.reward_model if isinstance(reward_model, RolloutReward) else reward_model
+
+
+def draws(reward_model: RewardModel | None) -> bool:
+    """Tell whether scoring a state takes a frame, so that a state which no camera sees cannot be scored."""
+    return reward_model is not None and getattr(asked_model(reward_model), "reads", "frames") != "states"
+
+
 @runtime_checkable
 class RolloutReward(RewardModel, Protocol):
     """A reward that is learned while an agent trains, from whole rollouts of a World.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -83,9 +84,24 @@ def check_embeds(reward_model: RewardModel) -> None:
 def ask_frames(reward_model: RewardModel, frames: np.ndarray) -> np.ndarray:
     """Return a model's rewards float32 (B,) of frames, which a model of embeddings has embedded first."""
     if isinstance(reward_model, EmbeddingReward) and reward_model.reads == "embeddings":
-        embeddings = reward_model.encoder.embed_images(frames)
-        return as_numbers(reward_model.reward_of_embeddings(embeddings), len(frames))
-    return as_numbers(reward_model.compute_reward(frames), len(frames))
+        encoder, reward = reward_model.encoder, reward_model.reward_of_embeddings
+        return as_numbers(or_nan(lambda part: reward(encoder.embed_images(part)), frames), len(frames))
+    return as_numbers(or_nan(reward_model.compute_reward, frames), len(frames))
+
+
+def or_nan(answer: Callable[[np.ndarray], Any], batch: np.ndarray) -> Any:
+    """Return the answers to a batch; NaN for rows that raise FloatingPointError, as an encoder does whose embedding is none.
+
+    Only a batch that raises is split, so that whoever asked can say which row it was, or leave it out.
+    """
+    try:
+        return answer(batch)
+    except FloatingPointError:
+        if len(batch) == 1:
+            return np.full(1, np.nan, np.float32)
+        half = len(batch) // 2
+        parts = [or_nan(answer, part) for part in (batch[:half], batch[half:])]
+        return np.concatenate([as_numbers(part, len(part)) for part in parts])
 
 
 def as_numbers(rewards: Any, count: int) -> np.ndarray:
