@@ -69,7 +69,9 @@ def run_episodes(run: Any, envs: Any, seed: int, deterministic: bool = True) -> 
     world = envs.unwrapped if is_world(envs) else None
     obs, _ = envs.reset(seed=seed)
     alive = np.ones(envs.num_envs, bool)
-    rewards, states, success = [], [], []
+    rewards: list[np.ndarray] = []
+    states: list[np.ndarray] = []
+    success: list[np.ndarray] = []
     verdicts = np.zeros(envs.num_envs, bool)
     judged = False
     while alive.any():
