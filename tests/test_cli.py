@@ -205,7 +205,7 @@ def test_a_task_may_be_changed(tmp_path, fake_training):
     assert main(arguments) == 0
     task = fake_training["config"].task
     assert (task.goal, task.alpha, task.render_size) == (("a robot kneeling",), 0.3, (32, 48))
-    assert task.kwargs == {"pose": "kneeling", "renderer": "gl"}
+    assert task.kwargs == {"pose": "kneeling", "control": "position", "renderer": "gl"}
 
 
 def test_eval_and_video(tmp_path, capsys, fake_training):

@@ -22,7 +22,7 @@ def test_the_published_sentences():
     assert get_task("mountain_car").baseline == ("a car in the mountain",)
     kneeling = get_task("humanoid_kneeling")
     assert kneeling.goal == ("a humanoid robot kneeling",)
-    assert kneeling.kwargs == {"pose": "kneeling"}
+    assert kneeling.kwargs == {"pose": "kneeling", "control": "position"}
     assert kneeling.horizon == 100
     assert len(POSES) == 8
     assert len(TASKS) == 24 + sum(len(poses) for *_, poses in BODIES.values()) == 48
