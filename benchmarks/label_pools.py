@@ -95,7 +95,7 @@ class EpisodePools:
             seen = [each[0] for each in found]
             if step % APART == APART - 1:
                 frames += list(self._envs[0].render_together(self._envs))
-                near += [-each[4]["distance"] for each in found]
+                near += [each[4]["progress"] for each in found]
 
 
 def _policy(name: str) -> Any:

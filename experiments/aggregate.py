@@ -103,8 +103,13 @@ def _rounded(value: float | None) -> float | None:
 
 
 def minutes(rows: Sequence[dict[str, Any]]) -> str:
-    """Return the median minutes of runs, with the number of cores that they might use; a large model's as it is charged."""
+    """Return the median minutes of runs, with the number of cores that they might use; a large model's as it is charged.
+
+    "not known" where no frame passed through a run's large model.
+    """
     seconds = [row["large"]["wall_seconds"] if "large" in row else row["wall_seconds"] for row in rows]
+    if None in seconds:
+        return "not known"
     counts = sorted({row["hardware"]["cores"] for row in rows if "hardware" in row})
     on = f" on {' or '.join(map(str, counts))} core{'' if counts == [1] else 's'}" if counts else ""
     return f"{np.median(seconds) / 60:,.1f}{on}"

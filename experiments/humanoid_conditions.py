@@ -70,8 +70,8 @@ def configured(config: TrainConfig, condition: str) -> TrainConfig:
     The one place where conditions become settings. Raises: UsageError for a condition that is none, or not of this task.
     """
     if condition == NEVER_SAW:
-        return never_saw(config)
-    if condition in LARGE:
+        config = never_saw(config)
+    elif condition in LARGE:
         share = 1.0 if resolve_device(config.device).type == "cuda" else LARGE[condition]
         config = replace(config, encoder=f"{PREFIX}:{LARGE_MODEL}:{share:g}")
     elif condition not in REWARDS:
@@ -95,7 +95,7 @@ def never_saw(config: TrainConfig, folder: Path = LEFT_OUT) -> TrainConfig:
         remedy = "python -m experiments.embedded.left_out --only poses"
         raise usage_error("encoder", folder, f"one that was trained without {pose}", remedy)
     task = replace(config.task, goal=(described(pose).text,))
-    return replace(config, task=task, reward="vlm", encoder=f"local-dir:{folder}", query_share=QUERY_SHARE)
+    return replace(config, task=task, encoder=f"local-dir:{folder}")
 
 
 def planned(

@@ -44,7 +44,7 @@ def reached(condition: str, tasks: Sequence[str], share: float) -> Callable[[Row
         means = {task: success(mine) for task, mine in found.items() if mine}
         each = [f"{short(task)} {mean:.0%}" for task, mean in means.items()]
         each += [f"{short(task)} {NOT_RUN}" for task in tasks if task not in means]
-        long = [success(mine, max) >= share for mine in found.values() if mine]
+        long = [success(mine, longest=True) >= share for mine in found.values() if mine]
         count = f"{sum(mean >= share for mean in means.values())} of {len(tasks)}"
         return f"{count}: {', '.join(each)}; in long episodes {sum(long)} of {len(tasks)}"
 
@@ -58,9 +58,10 @@ def whole(rows: Rows, condition: str, task: str) -> list[dict[str, Any]]:
     return [mine[seed] for seed in seeds] if mine.keys() >= set(seeds) else []
 
 
-def success(rows: Rows, which: Callable[..., str] = min) -> float:
-    """Return the interquartile mean of success at the shortest horizon, which is VLM-RM's; with `max` at the longest."""
-    return aggregate.iqm([row["success"][which(row["success"], key=int)] for row in rows])
+def success(rows: Rows, longest: bool = False) -> float:
+    """Return the interquartile mean of success at the shortest horizon, which is VLM-RM's, or at the longest."""
+    by_length = [sorted(row["success"].items(), key=lambda item: int(item[0])) for row in rows]
+    return aggregate.iqm([found[-1 if longest else 0][1] for found in by_length])
 
 
 def short(task: str) -> str:

@@ -15,7 +15,7 @@ from fakes import LampEnv, RedReward
 
 from vlmrl import loop, training
 from vlmrl.agents.config import PPOConfig
-from vlmrl.errors import UsageError
+from vlmrl.errors import EmbeddingError, UsageError
 from vlmrl.making import make_envs
 from vlmrl.report import asking, write_run_report
 from vlmrl.rewards import ConstantReward, LearnedConfig, LearnedReward
@@ -327,6 +327,14 @@ def test_envs_in_one_process_are_left_out_where_the_camera_does_not_see_them() -
     )
     _, rewards, _, infos = envs.step(actions)
     assert rewards[1] == 0 and infos[1]["out_of_view"], "each step says so, the warning comes once"
+    model.keeps_frames = True  # type: ignore[attr-defined]  # for a replay buffer: one of each env
+    envs = VLMVecEnv([lambda: gymnasium.make("vlmrl/Humanoid-v0", render_mode="rgb_array")] * 2, model)
+    envs.reset()
+    envs.envs[1].unwrapped.set_state(state)
+    before = model.count
+    with pytest.warns(OutOfViewWarning):
+        _, rewards, *_ = envs.step(actions)
+    assert rewards[0] > 0 == rewards[1] and model.count == before + 2
 
 
 def test_an_embedding_that_is_not_finite_is_one_rows_fault() -> None:
@@ -334,7 +342,7 @@ def test_an_embedding_that_is_not_finite_is_one_rows_fault() -> None:
 
     def answer(frames):
         if (np.asarray(frames) == 255).any():
-            raise FloatingPointError("encoder: an image embedding is not finite")
+            raise EmbeddingError("encoder: an image embedding is not finite")
         return np.ones(len(frames), np.float32)
 
     frames = np.zeros((5, 4, 4, 3), np.uint8)

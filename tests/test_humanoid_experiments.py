@@ -123,6 +123,12 @@ def test_a_large_model_costs_what_its_share_cost() -> None:
     assert "| 33.8 (with ViT-L-14) |" in humanoid.table(
         [{**row(condition="simulated_large_vlm"), "large": found}]
     )
+    none = humanoid.large_cost(
+        {"encoder/frames": 3, "encoder/passed": 0, "encoder/seconds_a_frame": None}, 50.0
+    )
+    assert "| not known (with ViT-L-14) |" in humanoid.table(
+        [{**row(condition="simulated_large_vlm"), **none}]
+    )
 
 
 def test_an_encoder_that_never_saw_a_pose_is_asked_in_other_words(tmp_path: Path) -> None:

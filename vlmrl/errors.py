@@ -21,6 +21,10 @@ class Stopped(RuntimeError):
     """Work ended before its end for a reason that one line tells; what was done is kept, and can be gone on with."""
 
 
+class EmbeddingError(FloatingPointError):
+    """An encoder's embedding of some row of a batch is not finite."""
+
+
 class NonFiniteError(FloatingPointError):
     """A NaN or an infinity, with its place; nothing has been learnt from it and no statistic has seen it.
 

@@ -25,6 +25,7 @@ from vlmrl.wrappers import (
     check_reads,
     check_render_mode,
     score,
+    shows,
     warn_early_end,
     warn_out_of_view,
 )
@@ -83,6 +84,7 @@ class VLMVecEnv(DummyVecEnv):
 
         super().__init__([lambda env_fn=env_fn: make(env_fn) for env_fn in env_fns])  # type: ignore[misc]
         self._episodes = EpisodeStatistics(self.num_envs)
+        self._keeps_frames = getattr(reward_model, "keeps_frames", False)
         self._warned = self._warned_of_view = False
 
     def reset(self) -> Any:
@@ -103,7 +105,9 @@ class VLMVecEnv(DummyVecEnv):
             if terminated and not self._warned:
                 self._warned = True
                 warn_early_end(env)
-        rows = np.flatnonzero([self._sees(i, info) for i, info in enumerate(infos)])
+        seen = np.array([shows(env, info) for env, info in zip(self.envs, infos, strict=True)])
+        # A reward model that keeps frames for others (`FrameRewards`) keeps one of each env.
+        rows = np.arange(self.num_envs) if self._keeps_frames else np.flatnonzero(seen)
         frames = draw([self.envs[i] for i in rows]) if len(rows) else None
         for i, obs in enumerate(observations):
             if self.buf_dones[i]:
@@ -113,21 +117,17 @@ class VLMVecEnv(DummyVecEnv):
         rewards = np.zeros(self.num_envs)
         if frames is not None:
             rewards[rows] = score(self.reward_model, frames, rows, self._episodes.lengths[rows] + 1)
+        rewards[~seen] = 0.0
+        self._warn_of_view(infos)
         self._episodes.record(rewards, env_rewards, self.buf_dones, infos)
         return self._obs_from_buf(), rewards.astype(np.float32), self.buf_dones.copy(), infos
 
-    def _sees(self, i: int, info: dict[str, Any]) -> bool:
-        """Tell whether env i shows something to score, and say in its info that it does not."""
-        if info.get("diverged", False):
-            return False
-        world: Any = self.envs[i].unwrapped
-        if not hasattr(world, "in_view") or bool(world.in_view()):
-            return True
-        info["out_of_view"] = True
-        if not self._warned_of_view:
+    def _warn_of_view(self, infos: list[dict[str, Any]]) -> None:
+        """Warn once, of the first env whose camera does not see what the goal is about."""
+        unseen = [i for i, info in enumerate(infos) if info.get("out_of_view", False)]
+        if unseen and not self._warned_of_view:
             self._warned_of_view = True
-            warn_out_of_view(f"env {i}")
-        return False
+            warn_out_of_view(f"env {unseen[0]}")
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
         """Set an attribute on the env or wrapper that has it, on the outermost wrapper if none has."""

@@ -57,6 +57,8 @@ class FrameRewards:
     """
 
     reads: Reads = "frames"
+    keeps_frames = True
+    """Each call must bring a frame of each env, seen or not."""
 
     def __init__(self, learner: PreferenceLearner) -> None:
         """Score by what `learner` has learned. Raises: UsageError for a reward on pixels, which a buffer cannot hold."""

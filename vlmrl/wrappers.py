@@ -96,7 +96,7 @@ class VLMRewardWrapper(gymnasium.Wrapper):
         self._steps += 1
         self._env_return += float(env_reward)
         reward = 0.0
-        if not info.get("diverged", False) and self._sees(info):
+        if self._sees(info):
             if self._reads == "states":
                 batch = self.env.unwrapped.get_state()[None]  # type: ignore[attr-defined]
             else:
@@ -112,17 +112,28 @@ class VLMRewardWrapper(gymnasium.Wrapper):
         return obs, float(reward), bool(terminated), bool(truncated), info
 
     def _sees(self, info: dict[str, Any]) -> bool:
-        """Tell whether a world's camera sees what the goal is about; anything else is taken to."""
-        world: Any = self.env.unwrapped
-        if not (draws(self.reward_model) and hasattr(world, "in_view")):
-            return True
-        seen = bool(world.in_view())
-        if not seen:
-            info["out_of_view"] = True
-            if not self._warned_of_view:
-                self._warned_of_view = True
-                warn_out_of_view(f"step {self._steps} of an episode")
+        """Tell whether there is something to score, and warn once where the camera does not see it."""
+        if not draws(self.reward_model):
+            return not info.get("diverged", False)
+        seen = shows(self.env, info)
+        if info.get("out_of_view", False) and not self._warned_of_view:
+            self._warned_of_view = True
+            warn_out_of_view(f"step {self._steps} of an episode")
         return seen
+
+
+def shows(env: gymnasium.Env, info: dict[str, Any]) -> bool:
+    """Tell whether an env's frame shows something to score; info says "out_of_view" of a world whose camera sees nothing.
+
+    Where physics diverged (info["diverged"]) there is nothing to see; envs that are no worlds are taken to show something.
+    """
+    if info.get("diverged", False):
+        return False
+    world: Any = env.unwrapped
+    if hasattr(world, "in_view") and not world.in_view():
+        info["out_of_view"] = True
+        return False
+    return True
 
 
 def warn_out_of_view(where: str) -> None:

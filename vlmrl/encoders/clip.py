@@ -15,7 +15,7 @@ from torch import Tensor
 from vlmrl.encoders import speed
 from vlmrl.encoders.sources import LoadedClip
 from vlmrl.encoders.words import WordCheck, fingerprint, load_words
-from vlmrl.errors import usage_error
+from vlmrl.errors import EmbeddingError, usage_error
 from vlmrl.frames import Fit, Interpolation, check_frames, fit_frames
 
 Precision = Literal["auto", "float32"]
@@ -84,7 +84,7 @@ class ClipEncoder:
 
         Raises:
             UsageError: the frames are no uint8 RGB batch of a usable size.
-            FloatingPointError: an embedding is not finite.
+            EmbeddingError: an embedding is not finite.
         """
         checked = check_frames(frames)
         # Written into a plain tensor: what inference mode returns could never take part in training.
@@ -95,9 +95,7 @@ class ClipEncoder:
                 embeddings[start : start + len(chunk)] = self._embed_chunk(chunk)
             finite = bool(torch.isfinite(embeddings).all())
         if not finite:
-            raise FloatingPointError(
-                f"encoder {self.name}: an image embedding is not finite ({self.precision})"
-            )
+            raise EmbeddingError(f"encoder {self.name}: an image embedding is not finite ({self.precision})")
         return embeddings
 
     def embed_texts(self, texts: list[str]) -> Float[Tensor, "prompts dim"]:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from vlmrl.errors import usage_error
+from vlmrl.errors import EmbeddingError, usage_error
 from vlmrl.rewards.protocol import EmbeddingReward, Reads, RewardModel
 
 CHUNK = 2048
@@ -90,13 +90,13 @@ def ask_frames(reward_model: RewardModel, frames: np.ndarray) -> np.ndarray:
 
 
 def or_nan(answer: Callable[[np.ndarray], Any], batch: np.ndarray) -> Any:
-    """Return the answers to a batch; NaN for rows that raise FloatingPointError, as an encoder does whose embedding is none.
+    """Return the answers to a batch; NaN for rows that raise EmbeddingError.
 
     Only a batch that raises is split, so that whoever asked can say which row it was, or leave it out.
     """
     try:
         return answer(batch)
-    except FloatingPointError:
+    except EmbeddingError:
         if len(batch) == 1:
             return np.full(1, np.nan, np.float32)
         half = len(batch) // 2
