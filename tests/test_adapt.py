@@ -125,7 +125,7 @@ def test_plain_open_clip_sees_frames_as_training_did(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("changes", [
-    {}, {"low_rank": 2}, {"accumulate": 3}, {"kind": "resnet", "precision": "bfloat16"}, {"freeze_text": True},
+    {}, {"low_rank": 2}, {"accumulate": 3}, {"kind": "resnet", "workers": 2}, {"kind": "resnet", "precision": "bfloat16"}, {"freeze_text": True},
     {"export": "latest"}, {"sources": (WorldSource("test/Squares-v0", frames=0),)},
 ], ids=str)  # fmt: skip
 def test_a_stopped_run_goes_on_bit_for_bit(tmp_path: Path, changes: dict) -> None:

@@ -164,6 +164,8 @@ WRONG = {
     "held_out": ({"held_out": 0.0}, "held_out: got 0"),
     "nothings": ({"nothings": 0.9}, "nothings: got 0.9"),
     "accumulate": ({"accumulate": 13}, "accumulate: got 13"),
+    "workers": ({"workers": 7}, "workers: got 7 beside a batch of 12 and accumulate 1"),
+    "workers and parts": ({"workers": 2, "accumulate": 2}, "workers: got 2"),
     "shares": ({"shares": (("a", 0.7), ("b", 0.7))}, "shares: got"),
     "nan": ({"weight_decay": float("nan")}, "weight_decay: got nan"),
     "frames": ({"sources": (WorldSource("x", frames=-1),)}, "world frames: got -1"),

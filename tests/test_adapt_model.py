@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from pathlib import Path
@@ -16,8 +17,10 @@ from vlmrl import adapt
 from vlmrl.adapt import batches, lora, loss, model
 from vlmrl.adapt.config import AdaptConfig, LabelConfig
 from vlmrl.adapt.progress import AdaptProgress, adapt_line, share_done
+from vlmrl.adapt.side_by_side import SideBySide
 from vlmrl.adapt.training import learning_rate
 from vlmrl.encoders.sources import build_scratch
+from vlmrl.errors import UsageError
 
 
 def tiny(folder: Path, kind: str, bias: bool = True):
@@ -91,6 +94,52 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole(tmp_path: Path, kind: st
     assert found[0][1].keys() == found[1][1].keys()
     for name, gradient in found[0][1].items():
         assert torch.allclose(gradient, found[1][1][name], atol=1e-6, rtol=1e-4), name
+
+
+@pytest.mark.parametrize("kind", ["vit", "custom"])
+def test_parts_side_by_side_have_the_gradient_of_the_whole(tmp_path: Path, kind: str) -> None:
+    loaded = tiny(tmp_path, kind)
+    loaded.model.zero_grad()
+    inputs = inputs_for(loaded)
+    value = model.backward(loaded.model, inputs, LabelConfig(), 1, None)
+    wanted = {n: p.grad.clone() for n, p in loaded.model.named_parameters() if p.grad is not None}
+    loaded.model.zero_grad()
+    beside = SideBySide(loaded.model, 2)
+    try:
+        assert beside.backward(inputs, LabelConfig(), None) == pytest.approx(value, rel=1e-5)
+    finally:
+        beside.close()
+    found = {n: p.grad for n, p in loaded.model.named_parameters() if p.grad is not None}
+    assert found.keys() == wanted.keys()
+    for name, gradient in wanted.items():
+        assert torch.allclose(gradient, found[name], atol=1e-6, rtol=1e-4), name
+
+
+def test_statistics_of_parts_side_by_side_are_their_mean(tmp_path: Path) -> None:
+    loaded = tiny(tmp_path, "resnet")
+    loaded.model.train()
+    norm = loaded.model.visual.bn1
+    inputs = inputs_for(loaded)
+    halves = [copy.deepcopy(loaded.model) for _ in range(2)]
+    for number, half in enumerate(halves):
+        half.encode_image(inputs.images[number::2])
+    beside = SideBySide(loaded.model, 2)
+    try:
+        for _ in range(2):  # the second from what the first left
+            before = norm.running_mean.clone()
+            beside.backward(inputs, LabelConfig(), None)
+    finally:
+        beside.close()
+    first = torch.stack([half.visual.bn1.running_mean for half in halves]).mean(dim=0)
+    assert torch.allclose(before, first, atol=1e-6)
+    assert norm.num_batches_tracked == 2 and not torch.allclose(norm.running_mean, before)
+
+
+def test_dropout_is_refused_side_by_side(tmp_path: Path) -> None:
+    loaded = tiny(tmp_path, "vit")
+    loaded.model.ln_final = torch.nn.Sequential(loaded.model.ln_final, torch.nn.Dropout(0.5))
+    with pytest.raises(UsageError, match="workers: got 2 for a model with dropout"):
+        SideBySide(loaded.model, 2)
 
 
 def test_dropout_is_the_same_in_both_passes_over_the_sentences(tmp_path: Path, monkeypatch) -> None:

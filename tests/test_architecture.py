@@ -36,7 +36,7 @@ ORDER = [
     "making", "samples", "preflight", "train_config", "preferring", "sb3_state", "sb3_exploring",
     "sb3_preferences", "loop", "training", "evaluation",
     "adapt.config", "adapt.checks", "adapt.pairs", "adapt.cache", "adapt.stored", "adapt.worlds", "adapt.captions", "adapt.videos",
-    "adapt.families", "adapt.tokens", "adapt.batches", "adapt.loss", "adapt.lora", "adapt.model", "adapt.validation",
+    "adapt.families", "adapt.tokens", "adapt.batches", "adapt.loss", "adapt.lora", "adapt.model", "adapt.side_by_side", "adapt.validation",
     "adapt.folder", "adapt.training", "adapt.progress", "adapt.loop", "adapt.options", "adapt",
     "doctor", "task_options", "commands.outcome", "commands.before", "commands.train", "commands.after", "commands.adapt", "commands",
     "cli", "__main__",

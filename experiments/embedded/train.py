@@ -35,7 +35,7 @@ SHARES = {
     "drawer_open": 0.02, "soccer": 0.02, "sweep_into": 0.02,
 }  # fmt: skip
 """Share of each world in a batch."""
-RECIPE = ("steps", "minutes", "batch", "captions", "lr", "seed", "jumbles", "labels")
+RECIPE = ("steps", "minutes", "batch", "captions", "lr", "seed", "jumbles", "labels", "workers")
 """Settings that a training keeps to its end."""
 LABELS = LabelConfig(foreign=0.005)
 """A frame of another world is nearly as wrong as a frame of nothing."""
@@ -45,7 +45,7 @@ def recipe(data: Path, out: Path, start: str, **changes: object) -> AdaptConfig:
     """Return how the embedded encoder is trained; `changes` are fields of `AdaptConfig`."""
     settings: dict = {
         "steps": 20_000, "batch": 256, "captions": 80, "lr": 2e-3, "max_logit_scale": 40.0, "held_out": 0.02,
-        "validate_every": 1000, "export": "latest", "long_captions": "refuse", "precision": "bfloat16",
+        "validate_every": 1000, "export": "latest", "long_captions": "refuse", "workers": 2,
         "device": "cpu", "shares": tuple(SHARES.items()), "jumbles": 0.04, "labels": LABELS,
     }  # fmt: skip
     return AdaptConfig(out, (StoredSource(data, tuple(SHARES)),), start, **{**settings, **changes})

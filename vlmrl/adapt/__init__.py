@@ -9,6 +9,7 @@ Modules, in the order data flows through them:
     captions, videos              and folders of videos with captions
     batches                       frames, sentences and truths of one step, made ahead
     loss, lora, model             what is trained, and how
+    side_by_side                  the parts of a batch, each on a core
     validation, folder            judged on held-out frames, kept on disk
     progress, loop                from start to end
 """

@@ -92,6 +92,8 @@ class AdaptConfig:
     """Sentences of a step that are judged against frames of worlds; videos bring one for each frame."""
     accumulate: int = 1
     """Parts a batch is computed in, to save memory; the gradient is that of the whole batch."""
+    workers: int = 1
+    """Parts a batch is computed in at the same time on a CPU, each on a core; batch normalisation sees one at a time."""
     lr: float | None = None
     """Highest learning rate; by default 2e-3 from scratch, 5e-4 low-rank, 5e-5 otherwise."""
     warmup: int = 300
@@ -156,7 +158,7 @@ def require_sources(config: AdaptConfig) -> None:
 
 def _check(config: AdaptConfig) -> None:
     at_least: dict[str, int] = {
-        "steps": 1, "batch": 2, "captions": 2, "accumulate": 1, "validate_every": 1, "validation_frames": 2,
+        "steps": 1, "batch": 2, "captions": 2, "accumulate": 1, "workers": 1, "validate_every": 1, "validation_frames": 2,
         "log_every": 1, "low_rank": 0, "warmup": 0, "seed": 0,
     }  # fmt: skip
     for name, low in at_least.items():
@@ -176,6 +178,9 @@ def _check(config: AdaptConfig) -> None:
         raise usage_error("lr", config.lr, "a number between 0 and 1", "leave it out for the default")
     if config.accumulate > config.batch:
         raise usage_error("accumulate", config.accumulate, f"at most the batch, {config.batch}", "use 1")
+    if config.workers > 1 and (config.accumulate > 1 or 2 * config.workers > config.batch):
+        got = f"{config.workers} beside a batch of {config.batch} and accumulate {config.accumulate}"
+        raise usage_error("workers", got, "two frames or more for each, and no accumulate", "use 1")
     shares = dict(config.shares)
     if any(not 0 < share <= 1 for share in shares.values()) or sum(shares.values()) > 1 + 1e-6:
         raise usage_error("shares", shares, "numbers above 0 whose sum is at most 1", "lower them")

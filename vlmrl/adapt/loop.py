@@ -205,6 +205,7 @@ class _Work:
             raise
         finally:
             ahead.close()
+            training.close()
 
     def _progress(self) -> float:
         return share_done(self.config, self.training.step, self.training.seconds)

@@ -61,6 +61,8 @@ class AdaptOptions:
     """Sentences of a step that are judged against frames of worlds."""
     accumulate: int = AdaptConfig.accumulate
     """Parts a batch is computed in, to save memory; the gradient stays that of the whole batch."""
+    workers: int = AdaptConfig.workers
+    """Parts a batch is computed in at the same time on a CPU, each on a core of its own."""
     lr: float | None = AdaptConfig.lr
     """Highest learning rate; by default 2e-3 from scratch, 5e-4 low-rank, 5e-5 otherwise."""
     warmup: int = AdaptConfig.warmup

@@ -22,6 +22,7 @@ from vlmrl.adapt.model import (
     set_training,
     trained_state,
 )
+from vlmrl.adapt.side_by_side import SideBySide
 from vlmrl.adapt.validation import validate
 from vlmrl.checkpoints import Checkpoint
 from vlmrl.encoders.sources import LoadedClip
@@ -56,6 +57,9 @@ class Training:
         self.model.to(device)
         self.optimizer = make_optimizer(self.model, config)
         self.half = choose_half(config.precision, self.model, device)
+        self.beside = (
+            SideBySide(self.model, config.workers) if config.workers > 1 and device.type == "cpu" else None
+        )
         self.step = 0
         self.seconds = 0.0
         """Time spent training so far, interruptions left out."""
@@ -82,7 +86,10 @@ class Training:
         torch.manual_seed(config.seed * 1_000_003 + self.step)  # dropout: so a resumed step is the same step
         self.optimizer.zero_grad(set_to_none=True)
         with self._statistics_put_back():
-            loss = backward(self.model, inputs, config.labels, config.accumulate, self.half)
+            if self.beside is not None:
+                loss = self.beside.backward(inputs, config.labels, self.half)
+            else:
+                loss = backward(self.model, inputs, config.labels, config.accumulate, self.half)
             trainable = [p for group in self.optimizer.param_groups for p in group["params"]]
             norm = float(torch.nn.utils.clip_grad_norm_(trainable, config.clip_norm))
             if not (math.isfinite(loss) and math.isfinite(norm)):
@@ -114,6 +121,11 @@ class Training:
         if not math.isfinite(found["loss"]):
             raise NotFinite(f"validation loss: got {found['loss']} at step {self.step}")
         return found
+
+    def close(self) -> None:
+        """Stop the threads that it computes on, if it has any; it trains no more."""
+        if self.beside is not None:
+            self.beside.close()
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Return what a checkpoint holds: trained weights, buffers, the optimiser's state."""
