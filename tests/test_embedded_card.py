@@ -11,12 +11,12 @@ import pytest
 from experiments.embedded import card
 
 MADE = {
-    "git": {"sha": "0123456789abcdef", "dirty": False}, "step": 12, "seconds": 90.4, "versions": {"python": "3", "torch": "2"},
+    "git": {"sha": "0123456789abcdef", "dirty": False}, "step": 12, "seconds": 90.4, "precision": "torch.float32", "versions": {"python": "3", "torch": "2"},
     "validation": {"loss": 0.123456, "auc": 0.9, "auc/ant": 0.8},
     "data": [{"family": "ant", "source": "ant-own", "share": 0.5, "frames": 900, "held_out": 18},
              {"family": "ant", "source": "ant-stock-gl", "share": 0.5, "frames": 100, "held_out": 2},
              {"family": "reacher", "source": "reacher-own96", "share": 0.5, "frames": 50, "held_out": 1}],
-    "config": {**dict.fromkeys(card.SETTINGS, 1), "out": "/home/someone", "labels": {"floor": 0.03}, "precision": "bfloat16", "device": "cpu",
+    "config": {**dict.fromkeys(card.SETTINGS, 1), "out": "/home/someone", "labels": {"floor": 0.03}, "precision": "auto", "device": "cpu",
                "nothings": 0.05, "jumbles": 0.04, "sources": [{"folder": "/home/someone"}], "start": "scratch:/home/x"},
 }  # fmt: skip
 
@@ -30,6 +30,7 @@ def test_the_record_has_no_path_and_all_that_matters(tmp_path: Path, monkeypatch
     assert "/home" not in text and set(found["config"]) == set(card.SETTINGS)
     assert (found["steps"], found["seconds"], found["shares"]) == (12, 90, {"ant": 0.5, "reacher": 0.5})
     shown = card.made_of(found)
+    assert found["config"]["precision"] == "float32" and "seed 1, float32" in shown
     assert "1,050 to train on, 21 held out" in shown and "4.0% of the sentences" in shown
     assert "| ant | 900 | – | – | – | – | 100 | – | 1,000 |" in shown and "| reacher | 50 |" in shown
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from dataclasses import replace
 from functools import partial
@@ -87,6 +88,22 @@ def test_the_bodies_experiment_runs_each_chosen_task(monkeypatch: pytest.MonkeyP
     assert set(bodies.CHOSEN) <= set(bodies.ALL) and len(bodies.ALL) == 24
     with pytest.raises(SystemExit):
         bodies.run(["--tasks", "hopper_lying", "ant_one_leg", "--results", "x.json"])
+
+
+def test_sources_drawn_side_by_side_are_the_same(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    for folder in (one, two):
+        folder.mkdir()
+    args = argparse.Namespace(
+        only="warp", scale=0.0, worlds=["pendulum"], seed=3, leave_out=[], as_they_are=False
+    )
+    data.draw(argparse.Namespace(**vars(args), out=two, jobs=2))
+    assert data.draw_source("pendulum-gymnasium", argparse.Namespace(**vars(args), out=one))[0] == 64
+    drawn = sorted(path.name for path in two.glob("*.frames.npy"))
+    assert drawn == [f"pendulum-{name}.frames.npy" for name in ("gymnasium", "own", "own96", "varied")]
+    assert len(json.loads((two / manifest.NAME).read_text())) == 4 and not list(two.glob("*.part.npy"))
+    mine, theirs = data.part_of(one, "pendulum-gymnasium"), data.frames_of(two, "pendulum-gymnasium")
+    assert np.array_equal(np.load(mine), np.load(theirs))
 
 
 def test_frames_that_something_else_drew_are_not_taken(tmp_path: Path) -> None:

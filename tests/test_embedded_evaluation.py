@@ -367,7 +367,9 @@ def test_data_draws_no_state_that_shows_what_is_left_out(
         return np.zeros((150, 64, 64, 3), np.uint8), rules.fact_degrees(states)
 
     monkeypatch.setattr(data, "sources", lambda which, scale, worlds: [("humanoid-own", make)])
-    monkeypatch.setattr(sys, "argv", ["data", "--out", str(tmp_path), "--leave-out", "kneeling"])
+    monkeypatch.setattr(
+        sys, "argv", ["data", "--out", str(tmp_path), "--jobs", "1", "--leave-out", "kneeling"]
+    )
     data.main()
     degrees = np.load(tmp_path / "humanoid-own.degrees.npy")
     assert 0 < len(degrees) < 150 and len(np.load(tmp_path / "humanoid-own.frames.npy")) == len(degrees)

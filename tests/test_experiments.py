@@ -194,7 +194,7 @@ def test_the_encoders_data_and_training_run_at_a_small_scale(
         ("mountain_car-gymnasium", data.stock.gymnasium_mountain_car(64)),
         ("humanoid-varied", data.world_source(data.Humanoid(), 64, variants=2)),
     ])  # fmt: skip
-    run(monkeypatch, data.main, "--out", str(tmp_path / "data"))
+    run(monkeypatch, data.main, "--out", str(tmp_path / "data"), "--jobs", "1")
     before = sorted(p.name for p in (tmp_path / "data").iterdir())
     assert len(before) == 7 and "manifest.json" in before
     others = [world for world in train.SHARES if world not in ("cartpole", "mountain_car", "humanoid")]

@@ -20,7 +20,7 @@ from vlmrl.encoders.sources import EMBEDDED
 CARD, RECIPE, TABLES = EMBEDDED / "MODEL_CARD.md", "recipe.json", RESULTS / "embedded_encoder.md"
 SETTINGS = (
     "steps", "minutes", "batch", "captions", "lr", "warmup", "weight_decay", "beta2", "clip_norm", "max_logit_scale",
-    "nothings", "jumbles", "augment", "labels", "held_out", "precision", "weights", "device", "seed",
+    "nothings", "jumbles", "augment", "labels", "held_out", "precision", "weights", "device", "seed", "workers",
 )  # fmt: skip
 """What is kept of a training's configuration; paths are not."""
 KINDS = {
@@ -37,9 +37,13 @@ def recipe(model: Path) -> dict[str, Any]:
     made = json.loads((model / "adapt.json").read_text())
     sources = {row["source"]: [row["frames"], row["held_out"]] for row in made["data"]}
     shares = {row["family"]: round(row["share"], 4) for row in made["data"]}
+    config = {name: made["config"][name] for name in SETTINGS}
+    config["precision"] = made.get("precision", config["precision"]).removeprefix(
+        "torch."
+    )  # what `auto` came to
     return {
         "commit": made["git"]["sha"], "steps": made["step"], "seconds": round(made["seconds"]),
-        "config": {name: made["config"][name] for name in SETTINGS}, "shares": shares, "frames": sources,
+        "config": config, "shares": shares, "frames": sources,
         "reworded": splits.share_reworded(model),
         "validation": {k: round(v, 4) for k, v in made["validation"].items() if k in ("loss", "auc", "top1")},
         "hardware": provenance(_gpu(made))["hardware"], "versions": {k: made["versions"][k] for k in ("python", "torch")},
@@ -76,9 +80,11 @@ def made_of(found: dict[str, Any]) -> str:
     where = hardware["gpu"] or f"{hardware['cores']} CPU cores ({hardware['cpu']})"
     total = sum(trained for trained, _ in found["frames"].values())
     kept = sum(held_out for _, held_out in found["frames"].values())
+    workers = config.get("workers", 1)
+    parts = f"; normalised in {workers} parts of it" if workers > 1 else ""
     rows = [
         ("frames", f"{total:,} to train on, {kept:,} held out for validation"),
-        ("batch", f"{config['batch']} frames, each judged by {config['captions']} sentences"),
+        ("batch", f"{config['batch']} frames, each judged by {config['captions']} sentences{parts}"),
         ("shows nothing", f"{config['nothings']:.1%} of the frames (blank, noise, tiles out of place)"),
         ("words in disorder", f"{config['jumbles']:.1%} of the sentences"),
         ("labels", ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in config["labels"].items())),

@@ -1,7 +1,7 @@
 """Render the frames that the embedded encoder is trained on, with the degrees of what can be said of each.
 
-    python -m experiments.embedded.data --out data/embedded          # about 20 minutes on two idle cores, estimated
-    python -m experiments.embedded.data --out data/embedded --only gl   # the part that needs GL (about 8), a process of its own
+    python -m experiments.embedded.data --out data/embedded          # a source on each core
+    python -m experiments.embedded.data --out data/embedded --only gl   # the part that needs GL, by itself
 
 Every source is a file of frames (n, 64, 64, 3) uint8 and one of degrees (n, F) float16, named by its world.
 """
@@ -9,10 +9,12 @@ Every source is a file of frames (n, 64, 64, 3) uint8 and one of degrees (n, F) 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import sys
 import time
 import zlib
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +23,7 @@ import numpy as np
 from experiments.embedded import manifest, metaworld, splits, stock
 from experiments.embedded.drawing import Maker, world_source
 from vlmrl.errors import UsageError
+from vlmrl.runtime import cores, limit_threads
 from vlmrl_envs.ant.rules import Ant
 from vlmrl_envs.cartpole.rules import CartPole
 from vlmrl_envs.errors import WorldError
@@ -83,6 +86,8 @@ DRAWS_ITSELF = {
 }  # fmt: skip
 """Worlds whose Gymnasium environment draws without GL."""
 GYMNASIUM_LOOKS = 13
+LONGEST = "humanoid"
+"""The world whose sources take longest: they begin first."""
 
 
 def sources(which: str, scale: float, worlds: Sequence[str] = tuple(WORLDS)) -> Iterator[tuple[str, Maker]]:
@@ -130,6 +135,7 @@ def main() -> None:
     parser.add_argument(
         "--leave-out", nargs="+", default=[], metavar="POSE", help="draw no state that shows these poses"
     )
+    parser.add_argument("--jobs", type=int, help="sources drawn at once; a core each by default")
     parser.add_argument(
         "--as-they-are", action="store_true", help="take the files that are there, whatever drew them"
     )
@@ -143,21 +149,61 @@ def main() -> None:
 
 
 def draw(args: argparse.Namespace) -> None:
-    """Draw the sources that are not there. Raises: UsageError for one that other code or settings drew."""
-    for name, make in sources(args.only, args.scale, args.worlds):
-        path = args.out / f"{name}.frames.npy"
-        wanted = manifest.drawn_by(name.split("-")[0], args.seed, args.scale, args.leave_out)
-        if path.exists() if args.as_they_are else manifest.is_there(args.out, name, wanted):
-            continue
-        started = time.time()
-        frames, degrees = make(np.random.default_rng([args.seed, zlib.crc32(name.encode())]))
-        kept = splits.kept(name.split("-")[0], degrees, args.leave_out)
-        frames, degrees = frames[kept], degrees[kept]
-        np.save(args.out / f"{name}.degrees.npy", degrees.astype(np.float16))
-        np.save(path.with_suffix(".part.npy"), frames)
-        manifest.note(args.out, name, wanted)
-        path.with_suffix(".part.npy").rename(path)
-        print(f"{name}: {len(frames)} frames in {time.time() - started:.0f} s", flush=True)
+    """Draw the sources that are not there, as many at once as there are cores.
+
+    Raises: UsageError for one that other code or settings drew.
+    """
+    wanted = {
+        name: manifest.drawn_by(name.split("-")[0], args.seed, args.scale, args.leave_out)
+        for name, _ in sources(args.only, args.scale, args.worlds)
+    }
+    there = (lambda name: frames_of(args.out, name).exists()) if args.as_they_are else (
+        lambda name: manifest.is_there(args.out, name, wanted[name])
+    )  # fmt: skip
+    missing = sorted(
+        (name for name in wanted if not there(name)), key=lambda name: name.split("-")[0] != LONGEST
+    )
+    for name, count, seconds in drawn(missing, args):
+        manifest.note(args.out, name, wanted[name])
+        part_of(args.out, name).rename(frames_of(args.out, name))
+        print(f"{name}: {count} frames in {seconds:.0f} s", flush=True)
+
+
+def drawn(names: Sequence[str], args: argparse.Namespace) -> Iterator[tuple[str, int, float]]:
+    """Draw sources, each in a process of its own unless `args.jobs` is 1; yield name, frames and seconds of each that is done."""
+    jobs = min(args.jobs or cores(), len(names))
+    if jobs <= 1:
+        yield from ((name, *draw_source(name, args)) for name in names)
+        return
+    threads = max(1, cores() // jobs)
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), limit_threads, (threads,)) as pool:
+        running = {pool.submit(draw_source, name, args): name for name in names}
+        try:
+            for done in as_completed(running):
+                yield (running[done], *done.result())
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def draw_source(name: str, args: argparse.Namespace) -> tuple[int, float]:
+    """Draw one source, its frames into a file that is not yet called done; return how many, and the seconds it took."""
+    started = time.time()
+    make = dict(sources(args.only, args.scale, args.worlds))[name]
+    frames, degrees = make(np.random.default_rng([args.seed, zlib.crc32(name.encode())]))
+    kept = splits.kept(name.split("-")[0], degrees, args.leave_out)
+    np.save(args.out / f"{name}.degrees.npy", degrees[kept].astype(np.float16))
+    np.save(part_of(args.out, name), frames[kept])
+    return int(kept.sum()), time.time() - started
+
+
+def frames_of(folder: Path, name: str) -> Path:
+    """Return the file of a source's frames."""
+    return folder / f"{name}.frames.npy"
+
+
+def part_of(folder: Path, name: str) -> Path:
+    """Return the file of a source's frames while it is drawn."""
+    return folder / f"{name}.frames.part.npy"
 
 
 if __name__ == "__main__":
