@@ -46,7 +46,8 @@ def run_row(config: TrainConfig, condition: str, episodes: int) -> dict[str, Any
         row |= large_cost(metrics[-1], row["wall_seconds"])
     return {**row, "condition": condition, "checkpoint": "latest", "steps_to_success": aggregate.steps_to_success(whole),
             "evidence": "in-domain, caption-supervised", "composition": task.removeprefix("humanoid_") in COMPOSITIONS,
-            "curve": aggregate.thinned(metrics)}  # fmt: skip
+            "curve": aggregate.thinned(metrics), "drift": aggregate.drift(metrics),
+            "out_of_view": aggregate.out_of_view(metrics) if config.from_frames else None}  # fmt: skip
 
 
 def large_cost(last: dict[str, Any], wall_seconds: float) -> dict[str, Any]:

@@ -83,6 +83,69 @@ def test_minutes_say_how_many_cores_there_were() -> None:
     assert "| 1.0 on 1 or 2 cores |" in humanoid.table([one, two])
 
 
+def metrics(
+    given: list[float | None], true: list[float | None], drift: list[int], out: list[int]
+) -> list[dict]:
+    found = zip(given, true, drift, out, strict=True)
+    return [{"global_step": 64 * (i + 1), "learned/given": g, "learned/vlm_reward": t, "learned/drift": float(d), "out_of_view": o,
+             "learned/error": 0.3, "learned/rank_correlation": 0.9 - 0.1 * i} for i, (g, t, d, o) in enumerate(found)]  # fmt: skip
+
+
+def test_a_row_says_how_far_learned_and_true_reward_part() -> None:
+    found = aggregate.drift(metrics([None, 0.1, 0.3, 0.5], [0.2, 0.2, 0.2, 0.2], [0, 0, 1, 1], [0] * 4))
+    assert found == {"updates": 2, "first_step": 192, "gap": 0.3, "error": 0.3, "rank_correlation": 0.6,
+                     "curve": [[64, None, 0.2], [128, 0.1, 0.2], [192, 0.3, 0.2], [256, 0.5, 0.2]]}  # fmt: skip
+    assert aggregate.drift([{"global_step": 64, "out_of_view": 0}]) is None, (
+        "nothing is learned of the reward"
+    )
+    unknown = aggregate.drift(metrics([None], [None], [0], [0]))
+    assert unknown is not None and unknown["gap"] is None and unknown["first_step"] is None
+    long = aggregate.drift(metrics([0.1] * 100, [0.0] * 90 + [0.1] * 10, [0] * 100, [0] * 100))
+    assert long is not None and long["gap"] == 0.0 and len(long["curve"]) == 20, "of the last tenth"
+
+
+def test_a_row_says_how_many_states_no_camera_saw() -> None:
+    found = aggregate.out_of_view(metrics([0.1] * 3, [0.1] * 3, [0] * 3, [0, 16, 32]))
+    assert found == {"states": 48, "share": 0.25, "largest_share": 0.5}
+    assert aggregate.out_of_view([]) == {"states": 0, "share": 0.0, "largest_share": 0.0}
+
+
+def test_the_table_shows_both_where_rows_have_them() -> None:
+    drift = {
+        "updates": 0,
+        "first_step": None,
+        "gap": -0.004,
+        "error": 0.2,
+        "rank_correlation": 0.92,
+        "curve": [],
+    }
+    out = {"states": 5, "share": 0.005, "largest_share": 0.1}
+    rows = [{**row(seed=10), "drift": drift, "out_of_view": out},
+            {**row(seed=11), "drift": {**drift, "updates": 3, "first_step": 500, "gap": 0.03}, "out_of_view": {**out, "share": 0.02}}]  # fmt: skip
+    text = humanoid.table(rows)
+    assert "| -0.004 / +0.030, rank 0.92 / 0.92, drift in 1 of 2 | 2.0% |" in text
+    assert "| – | – |" in humanoid.table([row()]), "rows of before"
+    assert "| – | 0.5% |" in humanoid.table([{**row(), "drift": None, "out_of_view": out}])
+
+
+def test_a_run_that_asks_rarely_leaves_both_in_its_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conditions, "HORIZONS", (4, 8))
+    agent = PPOConfig(num_steps=4, num_epochs=1, num_minibatches=1, hidden_sizes=(8,))
+    config = TrainConfig(task=replace(get_task("humanoid_kneeling"), horizon=4), agent=agent, num_envs=2, total_steps=32,
+                         reward="state_similarity", query_share=0.5, out=tmp_path / "run")  # fmt: skip
+    found = humanoid.run_row(config, "asked_rarely", 2)
+    assert found["drift"]["updates"] == 0 and [step for step, *_ in found["drift"]["curve"]] == [
+        8,
+        16,
+        24,
+        32,
+    ]
+    assert found["out_of_view"] is None, "nothing is drawn, so nobody looked"
+    json.dumps(found, allow_nan=False)
+
+
 def test_rows_go_by_task_and_condition_in_the_tables_order_seeds_ascending() -> None:
     rows = [
         {"task": t, "condition": c, "seed": s} for t, c, s in (("b", "x", 1), ("a", "y", 0), ("b", "x", 0))
