@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments import aggregate, curves, humanoid_targets
+from experiments import aggregate, curves, humanoid_targets, summary
 from experiments.book import Book
 from experiments.humanoid_conditions import (
     CONDITIONS,
@@ -20,6 +20,7 @@ from experiments.humanoid_conditions import (
     ZERO_SHOT,
     horizons_of,
 )
+from experiments.summary import RESULTS
 from experiments.weights import EARLIER, footnote, is_earlier
 from vlmrl.checkpoints import replace_file
 from vlmrl.evaluation import record_video
@@ -128,7 +129,10 @@ def finished(folder: Path, steps: int) -> bool:
 
 
 def report(results: Path, runs: Path, videos: bool) -> None:
-    """Write the targets and the table, the learning curves and, where run folders are there, the median seeds' videos."""
+    """Write the targets and the table, the learning curves and, where run folders are there, the median seeds' videos.
+
+    Where the book is the published one, the README's line of kneeling follows it.
+    """
     book = Book(results)
     claim = (
         "Interquartile mean over seeds [95% stratified bootstrap interval, which of three seeds reaches from the least to the "
@@ -144,6 +148,8 @@ def report(results: Path, runs: Path, videos: bool) -> None:
             results.with_suffix(".md"), f"{claim}\n\n{humanoid_targets.table(rows)}\n{table(rows)}".encode()
         )
         curves.draw(rows, results.with_name(f"{results.stem}_curves.png"))
+        if results.parent == RESULTS:
+            summary.write()
     for (task, condition), mine in aggregate.groups(rows, task=TASKS, condition=CONDITIONS) if videos else ():
         row = aggregate.median_row(mine)
         folder = runs / f"{task}-{condition}-{row['seed']}"

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from test_humanoid_experiments import row
 
-from experiments import humanoid
+from experiments import humanoid, humanoid_report, summary
 from experiments import humanoid_conditions as conditions
 from vlmrl.errors import UsageError
+from vlmrl.tasks import POSES, get_task
 from vlmrl.training import TrainConfig
 
 
@@ -51,3 +53,69 @@ def test_what_cannot_be_run_here_stops_only_who_asked_for_it(
             humanoid.main([*arguments, *more])
         assert caught.value.code == code and ran == expected
         assert "trained without splits" in capsys.readouterr().err
+
+
+def test_each_pose_has_a_script_of_one_form() -> None:
+    folder = Path(humanoid.__file__).parent
+    forms = set()
+    for pose in POSES:
+        text = (folder / f"humanoid_{pose}.py").read_text()
+        sentence = get_task(f"humanoid_{pose}").goal[0]
+        assert f"'{sentence}'" in text and f'"humanoid_{pose}"' in text
+        forms.add(text.replace(f"humanoid_{pose}", "TASK").replace(sentence, "GOAL"))
+    assert len(forms) == 1
+
+
+def columns() -> list[tuple[str, int]]:
+    found = conditions.planned([*summary.OF_THE_PLAN], ["humanoid_kneeling"])
+    return [(condition, seed) for condition, _, seed in found]
+
+
+def kneeling(condition: str, seed: int) -> dict:
+    return {
+        **row("humanoid_kneeling", condition, seed, 0.0 if "control" in condition else 0.99),
+        "encoder": "embedded",
+    }
+
+
+def shown() -> list[str]:
+    (line,) = [
+        line for line in summary.table().splitlines() if line.startswith('| "a humanoid robot kneeling"')
+    ]
+    return line.strip("| ").split(" | ")[2:]
+
+
+def test_the_readme_shows_kneeling_by_the_plans_rows_once_all_of_them_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(summary, "RESULTS", tmp_path)
+    old = [{**kneeling("vlm", seed), "wall_seconds": 120.0} for seed in range(3)]
+    (tmp_path / "humanoid_kneeling.json").write_text(json.dumps(old))
+    plan = [kneeling(*run) for run in columns()]
+    others = [kneeling("asked_rarely", 10), {**kneeling("asked_always", 10), "task": "humanoid_lotus"}]
+    assert len(plan) == 15
+    (tmp_path / "humanoid.json").write_text(json.dumps([*others, *plan[1:]]))
+    assert shown() == ["**99 / 99 / 99**", "not run", "not run", "not run", "not run", "1k", "2.0"], (
+        "no mixture"
+    )
+    (tmp_path / "humanoid.json").write_text(json.dumps([*others, *plan]))
+    three = "(seed 10, 11, 12)"
+    assert shown() == [
+        f"**99 / 99 / 99 {three}**",
+        f"99 / 99 / 99 {three}",
+        *[f"0 / 0 / 0 {three}"] * 3,
+        "1k",
+        "1.0",
+    ]
+
+
+def test_the_readme_follows_the_published_book_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[Path] = []
+    monkeypatch.setattr(humanoid_report, "RESULTS", tmp_path / "published")
+    monkeypatch.setattr(summary, "write", lambda: written.append(tmp_path))
+    for folder in ("published", "quick"):
+        (tmp_path / folder).mkdir()
+        results = tmp_path / folder / "humanoid.json"
+        results.write_text(json.dumps([kneeling("asked_rarely", 10)]))
+        humanoid_report.report(results, tmp_path / "runs", videos=False)
+        assert written == [tmp_path] and results.with_suffix(".md").is_file()
