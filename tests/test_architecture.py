@@ -15,7 +15,7 @@ ORDER = [
     "errors", "ranks", "runtime", "configs", "tasks", "frames",
     "encoders.hub", "encoders.sources", "encoders.speed", "encoders.words", "encoders.clip", "encoders.slow", "encoders",
     "rewards.protocol", "rewards.goal_baseline", "rewards.controls", "rewards.learned_config", "rewards.budget",
-    "rewards.answers", "rewards.asking", "rewards.ensemble", "rewards.sources", "rewards.learned", "rewards",
+    "rewards.answers", "rewards.asking", "rewards.ensemble", "rewards.sources", "rewards.views", "rewards.learned", "rewards",
     "horizon", "wrappers", "vector", "sb3",
     "agents.config", "agents.buffer", "agents.gae", "agents.networks", "agents.normalise", "agents.update", "agents.ppo",
     "agents", "rollout", "checkpoints", "runs", "progress", "overlay", "video", "plots", "page", "report",
