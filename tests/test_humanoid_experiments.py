@@ -1,4 +1,4 @@
-"""The humanoid's runner, its matrix, verdict sheets and prompt sweep: rows, tables, refusals, at a small scale."""
+"""The humanoid's runner, its matrix and verdict sheets: rows, tables, refusals, at a small scale."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from experiments import (
     humanoid_report,
     pose_holds,
     pose_verdicts,
-    prompt_sweep,
     unseen,
 )
 from experiments import humanoid_conditions as conditions
@@ -31,7 +30,6 @@ from vlmrl.errors import UsageError
 from vlmrl.tasks import COMPOSITIONS, POSES, get_task
 from vlmrl.training import TrainConfig, preset
 from vlmrl_envs.humanoid import exemplars
-from vlmrl_envs.humanoid.captions import GRAMMAR
 from vlmrl_envs.humanoid.rules import Humanoid
 
 RULES = Humanoid()
@@ -234,9 +232,6 @@ def test_a_refusal_is_one_line_and_exit_code_2(tmp_path: Path, capsys) -> None:
             ]
         )
     assert caught.value.code == 2 and "experiments.humanoid" in capsys.readouterr().err
-    with pytest.raises(SystemExit) as caught:
-        prompt_sweep.main(["--states", "0"])
-    assert caught.value.code == 2
 
 
 def test_seeds_are_fixed_beforehand_and_all_goals_are_there() -> None:
@@ -361,56 +356,6 @@ def test_bodies_are_turned_to_the_camera() -> None:
 def test_holding_a_pose_is_sought_within_the_motors_limits() -> None:
     found = pose_holds.seek(RULES, "lying_front_arms_sideways", candidates=2, rounds=1, seed=0, steps=40)
     assert found["held_400"] > 0.9 and 0 < found["torque_share"] <= 1 and "100%" in pose_holds.table([found])
-
-
-def test_goals_are_reworded_within_their_facts() -> None:
-    said = prompt_sweep.wordings(get_task("humanoid_kneeling_one_arm_raised"), GRAMMAR)
-    assert said[0] == "a humanoid robot kneeling, with one arm raised" and len(
-        said
-    ) == prompt_sweep.NUM_GOALS == len(set(said))
-    assert prompt_sweep.wordings(get_task("humanoid_arms_raised"), GRAMMAR)[1].startswith("a humanoid robot ")
-    assert prompt_sweep.wordings(get_task("cartpole"), GRAMMAR) == list(get_task("cartpole").goal)
-    assert (
-        len(prompt_sweep.variants(True, True, ("a", "b"))) == 40
-        and len(prompt_sweep.variants(False, False, ("a",))) == 5
-    )
-
-
-def test_a_reward_is_measured_by_hand() -> None:
-    seen = prompt_sweep.Seen(np.arange(20) < 6, (np.arange(20) >= 6) & (np.arange(20) < 12), {}, {})
-    rewards = np.where(seen.goal, 2.0, np.arange(20) / 20)
-    found = prompt_sweep.measure(rewards, np.linspace(0, 1, prompt_sweep.STEPS), seen)
-    assert (found["auc"], found["auc_close"], found["path_spearman"]) == (1.0, 1.0, 1.0) and found["gap"] > 3
-    nothing = prompt_sweep.measure(
-        rewards, np.zeros(0), prompt_sweep.Seen(np.zeros(20, bool), np.ones(20, bool), {}, {})
-    )
-    assert set(nothing.values()) == {None}
-
-
-def test_the_sweep_runs_at_a_small_scale(tmp_path: Path) -> None:
-    out = tmp_path / "sweep.json"
-    prompt_sweep.main(
-        [
-            "--tasks",
-            "humanoid_standing",
-            "--encoder",
-            "random:0",
-            "--states",
-            "30",
-            "--paths",
-            "1",
-            "--out",
-            str(out),
-        ]
-    )
-    rows = json.loads(out.read_text())
-    assert (
-        len(rows) == 40
-        and rows[0]["alpha"] == 0.0
-        and rows[0]["goal_states"] >= 5
-        and rows[0]["auc"] is not None
-    )
-    assert "humanoid_standing" in out.with_suffix(".md").read_text()
 
 
 def test_what_training_may_see_of_a_composition(tmp_path: Path) -> None:
