@@ -164,11 +164,15 @@ def test_conditions_become_settings_and_others_are_refused() -> None:
     assert (large.encoder, large.query_share) == ("as-slow-as:ViT-L-14:0.001", conditions.QUERY_SHARE)
     always = conditions.configured(replace(config, device="cpu"), "simulated_large_vlm_always")
     assert (always.encoder, always.asks_rarely) == ("as-slow-as:ViT-L-14:0.0001", False)
+    untrained = conditions.configured(config, "control_untrained")
+    assert (untrained.reward, untrained.query_share) == ("constant", None), (
+        "whatever the reward, nothing is learned of it"
+    )
     with pytest.raises(UsageError, match="condition: got often"):
         conditions.configured(config, "often")
     assert set(conditions.CONDITIONS) == {"asked_rarely", "asked_always", "control_constant", "control_random_encoder", "control_blank",
                                         "control_swapped_goal", "ceiling_state_similarity", "simulated_large_vlm",
-                                        "simulated_large_vlm_always", "encoder_never_saw"}  # fmt: skip
+                                        "simulated_large_vlm_always", "encoder_never_saw", "control_untrained"}  # fmt: skip
 
 
 def test_a_large_model_costs_what_its_share_cost() -> None:

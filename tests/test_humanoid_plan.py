@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from test_humanoid_experiments import row
 
-from experiments import humanoid, humanoid_report, summary
+from experiments import common, humanoid, humanoid_report, summary
 from experiments import humanoid_conditions as conditions
 from vlmrl.errors import UsageError
 from vlmrl.tasks import POSES, get_task
@@ -21,6 +21,10 @@ def test_the_plan_holds_what_the_tables_need_and_is_narrowed_by_what_is_named() 
     assert len(plan) == len(set(plan)) and plan[0] == ("asked_rarely", conditions.HUMANOID[0], 10)
     assert {task for condition, task, _ in plan if condition == "asked_rarely"} == set(conditions.TASKS)
     assert {condition for condition, _, _ in plan} == set(conditions.CONDITIONS)
+    untrained = conditions.planned(["control_untrained"])
+    assert {(t, s) for _, t, s in untrained} == {
+        (t, s) for t in conditions.HUMANOID for s in conditions.THREE
+    }
     for always in conditions.planned(["asked_always"]):
         assert ("asked_rarely", *always[1:]) in plan, "compared over the same seeds"
     for name in ("simulated_large_vlm", "simulated_large_vlm_always"):
@@ -28,6 +32,29 @@ def test_the_plan_holds_what_the_tables_need_and_is_narrowed_by_what_is_named() 
     assert conditions.planned(["control_blank"], ["humanoid_one_leg"], [10, 14]) == [("control_blank", "humanoid_one_leg", 10)]  # fmt: skip
     with pytest.raises(UsageError, match="plan: got conditions"):
         conditions.planned(["control_blank"], ["humanoid_splits"])
+    assert all(conditions.horizons_of(task) == (100, 400) for task in conditions.HUMANOID), "standing too"
+
+
+def test_an_untrained_agent_is_judged_without_any_update(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(common, "train", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr(humanoid, "report", lambda *_, **__: None)
+    arguments = ["--tasks", "humanoid_lotus", "humanoid_standing", "--conditions", "control_untrained", "--seeds", "10", "--episodes",
+                 "3", "--runs", str(tmp_path / "runs"), "--results", str(tmp_path / "x.json")]  # fmt: skip
+    humanoid.main(arguments)
+    rows = json.loads((tmp_path / "x.json").read_text())
+    assert [(r["task"], r["success"]) for r in rows] == [
+        ("humanoid_lotus", {"100": 0.0, "400": 0.0}), ("humanoid_standing", {"100": 1.0, "400": 0.0})]  # fmt: skip
+    assert all(
+        r["env_steps"] == r["frames_scored"] == 0 and not r["learned"] and r["weights"] is None for r in rows
+    )
+    assert all(r["steps_to_success"] is None and r["curve"] == [] and r["drift"] is None for r in rows)
+    assert not list((tmp_path / "runs").glob("*/config.json")), "it leaves no run"
+    table = humanoid_report.table(rows)
+    assert "| control_untrained | 10 | 100% | 0% | not by all | 0 | 0 |" in table
+    humanoid.main(arguments)
+    assert json.loads((tmp_path / "x.json").read_text()) == rows, "and is not judged again"
 
 
 def test_what_cannot_be_run_here_stops_only_who_asked_for_it(
@@ -45,7 +72,7 @@ def test_what_cannot_be_run_here_stops_only_who_asked_for_it(
     monkeypatch.setattr(humanoid, "run_row", run_row)
     arguments = ["--tasks", "humanoid_splits", "--seeds", "10", "--runs", str(tmp_path), "--results", str(tmp_path / "x.json")]  # fmt: skip
     for more, code, expected in (
-        ([], 1, ["asked_rarely", "ceiling_state_similarity"]),
+        ([], 1, ["asked_rarely", "control_untrained", "ceiling_state_similarity"]),
         (["--conditions", "encoder_never_saw"], 2, []),
     ):
         ran.clear()
