@@ -135,5 +135,5 @@ class LearnedReplayBuffer(RelabelledReplayBuffer):
         return super().relabel()
 
 
-class LearnedDictReplayBuffer(LearnedReplayBuffer, DictReplayBuffer):
+class LearnedDictReplayBuffer(LearnedReplayBuffer, DictReplayBuffer):  # type: ignore[misc]  # draws dictionaries
     """The same for agents whose observations are dictionaries (`MultiInputPolicy`)."""
