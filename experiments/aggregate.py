@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 RESAMPLES, MEAN_RESAMPLES = 2000, 10_000
+POINTS = 20
+"""Of a curve of learned and true reward."""
 REACHED = 0.9
 """Share of recent training episodes from which a run counts as having reached success."""
 
@@ -87,15 +89,44 @@ def steps_to_success(curve: Sequence[Sequence[float | None]], share: float = REA
 
 def thinned(rows: Sequence[dict[str, Any]], limit: int = 40) -> list[list[float | None]]:
     """Return at most `limit` of a run's metrics, evenly spread, the last included, as [step, success, reward]."""
-    chosen = (
-        np.unique(np.linspace(0, len(rows) - 1, min(limit, len(rows))).round().astype(int))
-        if len(rows)
-        else []
-    )
-    return [
-        [rows[i]["global_step"], _rounded(rows[i]["success"]), _rounded(rows[i]["vlm_reward"])]
-        for i in chosen
-    ]
+    return curve_of(rows, ("success", "vlm_reward"), limit)
+
+
+def curve_of(rows: Sequence[dict[str, Any]], names: Sequence[str], limit: int) -> list[list[float | None]]:
+    """Return at most `limit` of a run's metrics, evenly spread, the last included: the step and what `names` say."""
+    count = min(limit, len(rows))
+    chosen = np.unique(np.linspace(0, len(rows) - 1, count).round().astype(int)) if count else []
+    return [[rows[i]["global_step"], *(_rounded(rows[i][name]) for name in names)] for i in chosen]
+
+
+def drift(rows: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return from a run's metrics how far the learned reward that trained it and the model's own answers parted.
+
+    updates: after how many the run said that they part, first_step: the first of these; gap: what the agent got less the
+    answers' mean, over the last tenth of the updates; error (in standard deviations of the answers) and rank_correlation
+    at the end; curve: [step, what the agent got, the answers' mean]. None where no reward was learned from answers.
+    """
+    learned = [row for row in rows if "learned/given" in row]
+    if not learned:
+        return None
+    names = ("learned/given", "learned/vlm_reward")
+    pairs = [[row[name] for name in names] for row in learned[-max(1, len(learned) // 10) :]]
+    gaps = [given - true for given, true in pairs if given is not None and true is not None]
+    said = [row["global_step"] for row in learned if row["learned/drift"]]
+    return {
+        "updates": len(said), "first_step": said[0] if said else None, "gap": _rounded(np.mean(gaps)) if gaps else None,
+        **{name: _rounded(learned[-1][f"learned/{name}"]) for name in ("error", "rank_correlation")},
+        "curve": curve_of(learned, names, POINTS),
+    }  # fmt: skip
+
+
+def out_of_view(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return from a run's metrics how many states no camera saw, which were not rewarded: of all, and the most of an update."""
+    counts = [row["out_of_view"] for row in rows]
+    steps = np.diff([0, *(row["global_step"] for row in rows)])
+    largest = max((count / step for count, step in zip(counts, steps, strict=True)), default=0.0)
+    share = sum(counts) / max(int(steps.sum()), 1)
+    return {"states": sum(counts), "share": _rounded(share), "largest_share": _rounded(largest)}
 
 
 def _rounded(value: float | None) -> float | None:

@@ -31,10 +31,11 @@ from vlmrl.configs import from_plain
 from vlmrl.encoders.slow import PREFIX
 from vlmrl.errors import UsageError
 from vlmrl.evaluation import evaluate, record_video
+from vlmrl.making import make_envs
 from vlmrl.progress import ProgressPrinter
 from vlmrl.runs import RunFolder, git_state, read_config, read_metrics, versions
-from vlmrl.runtime import cores, resolve_device
-from vlmrl.training import TrainConfig, load_run, preset, resume, train
+from vlmrl.runtime import cores, limit_threads, resolve_device
+from vlmrl.training import Run, TrainConfig, load_run, make_agent, preset, resume, train
 
 CONDITIONS = ("vlm", "state_similarity", "constant", "random_encoder", "swapped_goal")
 """The reward, the ceiling, and three controls that must fail."""
@@ -96,8 +97,7 @@ def run_one(
     printer.close()
     rows = read_metrics(run.path)
     run = load_run(run.path)
-    kept = {min(horizons): run.path / STATES} if keep_states else {}
-    judged = {str(h): evaluate(run, episodes, horizon=h, states_file=kept.get(h)) for h in horizons}
+    verdicts = judged(run, horizons, episodes, run.path / STATES if keep_states else None)
     if video is not None:
         video.parent.mkdir(parents=True, exist_ok=True)
         record_video(
@@ -111,8 +111,30 @@ def run_one(
         "frames_scored": rows[-1]["frames_scored"],
         "wall_seconds": round(seconds, 1),
         **burden,
-        "success": {h: found["success"] for h, found in judged.items()},
-        "steps_at_goal": {h: round(found["steps_at_goal"], 4) for h, found in judged.items()},
+        **verdicts,
+    }
+
+
+def judge_untrained(config: TrainConfig, horizons: Sequence[int], episodes: int) -> dict[str, Any]:
+    """Judge the agent of a run before any update, as `run_one` does after the last; return the row. No run is left."""
+    assert config.out is not None
+    limit_threads()
+    known, load = known_before(config), Load()
+    envs = make_envs(config.task, 1)
+    run = Run(config, RunFolder(config.out), make_agent(config, envs))
+    envs.close()
+    verdicts = judged(run, horizons, episodes)
+    return {**known, "condition": config.reward, "learned": False, "env_steps": 0, "frames_scored": 0,
+            "wall_seconds": round(load.seconds, 1), **load.row(), **verdicts}  # fmt: skip
+
+
+def judged(run: Run, horizons: Sequence[int], episodes: int, states: Path | None = None) -> dict[str, Any]:
+    """Return what a row says of an agent's success at each horizon; states: a new file for those of the shortest."""
+    kept = {min(horizons): states}
+    found = {str(h): evaluate(run, episodes, horizon=h, states_file=kept.get(h)) for h in horizons}
+    return {
+        "success": {h: one["success"] for h, one in found.items()},
+        "steps_at_goal": {h: round(one["steps_at_goal"], 4) for h, one in found.items()},
         "episodes": episodes,
     }
 

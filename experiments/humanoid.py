@@ -24,6 +24,7 @@ from experiments.humanoid_conditions import (
     LARGE,
     LARGE_MODEL,
     TASKS,
+    UNTRAINED,
     configured,
     horizons_of,
     planned,
@@ -36,17 +37,21 @@ from vlmrl.training import TrainConfig, preset
 
 
 def run_row(config: TrainConfig, condition: str, episodes: int) -> dict[str, Any]:
-    """Train once in the run's own folder, `config.out`, and return the row."""
+    """Train once in the run's own folder, `config.out`, and return the row; under `UNTRAINED` only judge."""
     assert config.out is not None
     task = config.task.name
-    row = common.run_one(config, horizons_of(task), episodes, None, keep_states=True)
-    metrics = read_metrics(config.out)
+    if condition == UNTRAINED:
+        row, metrics = common.judge_untrained(config, horizons_of(task), episodes), []
+    else:
+        row = common.run_one(config, horizons_of(task), episodes, None, keep_states=True)
+        metrics = read_metrics(config.out)
     whole = [[row["global_step"], row["success"]] for row in metrics]
     if condition in LARGE:
         row |= large_cost(metrics[-1], row["wall_seconds"])
-    return {**row, "condition": condition, "checkpoint": "latest", "steps_to_success": aggregate.steps_to_success(whole),
+    return {**row, "condition": condition, "checkpoint": "latest" if metrics else None, "steps_to_success": aggregate.steps_to_success(whole),
             "evidence": "in-domain, caption-supervised", "composition": task.removeprefix("humanoid_") in COMPOSITIONS,
-            "curve": aggregate.thinned(metrics)}  # fmt: skip
+            "curve": aggregate.thinned(metrics), "drift": aggregate.drift(metrics),
+            "out_of_view": aggregate.out_of_view(metrics) if config.from_frames else None}  # fmt: skip
 
 
 def large_cost(last: dict[str, Any], wall_seconds: float) -> dict[str, Any]:

@@ -43,7 +43,9 @@ NEVER_SEEN = ("humanoid_kneeling", "humanoid_splits")
 """The poses that `experiments.embedded.left_out` leaves out."""
 LEFT_OUT = Path("data") / "left_out" / "poses"
 """Where it puts that encoder."""
-CONDITIONS = (*REWARDS, NEVER_SAW, *LARGE)
+UNTRAINED = "control_untrained"
+"""The condition of the same agent before any update: what the body does by itself."""
+CONDITIONS = (*REWARDS, UNTRAINED, NEVER_SAW, *LARGE)
 COMPARED = ("humanoid_kneeling", "humanoid_arms_raised", "humanoid_lotus")
 """The poses on which asking rarely is compared with asking always."""
 CONTROLLED = (*COMPARED, "humanoid_one_leg")
@@ -51,6 +53,7 @@ CONTROLLED = (*COMPARED, "humanoid_one_leg")
 THREE = (10, 11, 12)
 PLAN: tuple[tuple[str, tuple[str, ...], tuple[int, ...] | None], ...] = (
     ("asked_rarely", TASKS, None),
+    (UNTRAINED, HUMANOID, THREE),
     (NEVER_SAW, NEVER_SEEN, THREE),
     ("asked_always", COMPARED, THREE),
     ("ceiling_state_similarity", TASKS, THREE),
@@ -74,6 +77,8 @@ def configured(config: TrainConfig, condition: str) -> TrainConfig:
     elif condition in LARGE:
         share = 1.0 if resolve_device(config.device).type == "cuda" else LARGE[condition]
         config = replace(config, encoder=f"{PREFIX}:{LARGE_MODEL}:{share:g}")
+    elif condition == UNTRAINED:
+        return replace(config, reward="constant", query_share=None)
     elif condition not in REWARDS:
         raise usage_error("condition", condition, f"one of {list(CONDITIONS)}", "pick one of these")
     config = replace(config, reward=REWARDS.get(condition, "vlm"))

@@ -1,14 +1,12 @@
-"""From standing, the humanoid kneels from the sentence 'a humanoid robot kneeling' and holds it for at least half of the steps.
+"""From standing: 'a humanoid robot kneeling', held for half of the steps.
 
-python -m experiments.humanoid_kneeling                      # every condition, seeds 0 1 2; skips what is there
-python -m experiments.humanoid_kneeling --conditions vlm --seeds 0
+python -m experiments.humanoid_kneeling                # all that the plan holds for it; skips what is there
+python -m experiments.humanoid_kneeling --seeds 10 --conditions asked_rarely
 """
 
-from experiments.common import main
+import sys
+
+from experiments.humanoid import main
 
 if __name__ == "__main__":
-    main(
-        "humanoid_kneeling",
-        horizons=(100, 400),
-        claim="From standing, the humanoid kneels from the sentence 'a humanoid robot kneeling' and holds it for at least half of the steps.",
-    )
+    main(["--tasks", "humanoid_kneeling", *sys.argv[1:]])

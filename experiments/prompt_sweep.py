@@ -2,61 +2,58 @@
 
     python -m experiments.prompt_sweep                                      # every task; results/prompt_sweep.json and .md
     python -m experiments.prompt_sweep --tasks humanoid_lotus --states 300 --paths 4
+    python -m experiments.prompt_sweep --confirm --tasks humanoid_lotus     # trains a task's best and worst; skips what is there
 
-States are embedded once for each view; every variant is arithmetic on the same embeddings. Measured of each: the AUC of goal
-states above the others and above states a little short of the goal, the mean Spearman correlation of the reward with progress
-along paths from start to goal, and the gap between the mean rewards of goal states and others in standard deviations of the
-others. A goal state is one of which the goal's words are true by the captions' own facts, not by `success`: what agents are judged by
-chooses nothing. What does best here is a candidate for training, not a result.
+States are embedded once for each view; every variant is arithmetic on the same embeddings. A world of one camera is also seen by
+that camera turned (`experiments.views`). Measured of each: the AUC of goal states above the others and above states a little
+short of the goal, the mean Spearman correlation of the reward with progress along paths from start to goal, and the gap
+between the mean rewards of goal states and others in standard deviations of the others. A goal state is one of which the goal's words are true by the captions' own facts, not by `success`: what agents are judged by
+chooses nothing. What does best here is a candidate for training, not a result: `--confirm` (`experiments.prompt_confirm`) trains the
+few that matter.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from experiments import common
 from experiments.common import IN_DOMAIN, provenance
 from experiments.embedded.evaluation import metrics
 from experiments.embedded.evaluation.drawn import SIZE, rules_of
 from experiments.embedded.evaluation.goals import MIN_STATES, STEPS
+from experiments.prompts import (
+    ALPHAS,
+    plain_sentences,
+    score,
+    sentences,
+    setting,
+    usual,
+    variants,
+    wordings,
+)
 from experiments.summary import RESULTS
+from experiments.views import views_of
+from experiments.weights import fingerprint
 from vlmrl.checkpoints import replace_file
 from vlmrl.encoders.words import UnknownWordsWarning
 from vlmrl.errors import UsageError
 from vlmrl.rewards import GoalBaselineReward
 from vlmrl.tasks import METAWORLD, TASKS, Task, get_task
-from vlmrl_envs.captions import Grammar
 from vlmrl_envs.rendering import make_renderer
 from vlmrl_envs.rules import WorldRules
 
-ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
-NUM_GOALS = 4
-"""Wordings of the goal that are averaged, its own first."""
 SEED = 3031
 GOAL = 0.7
 """Truth of the goal's words from which a state is a goal state."""
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One way to ask."""
-
-    alpha: float
-    """Strength of the projection."""
-    baselines: str
-    """own, or others: other plain sentences of the world, averaged."""
-    goals: str
-    """own, or several: `NUM_GOALS` wordings averaged."""
-    views: str
-    """own: the world's first camera; all: the rewards of its cameras averaged."""
 
 
 @dataclass
@@ -68,47 +65,13 @@ class Seen:
     close: np.ndarray
     """Which are short of it by little, bool (B,): the tenth of the others of which they are truest."""
     states: dict[str, np.ndarray]
-    """Camera -> embeddings (B, D)."""
+    """View -> embeddings (B, D)."""
     paths: dict[str, np.ndarray]
-    """Camera -> embeddings (P * STEPS, D) along paths from start to goal; P may be 0."""
-
-
-def wordings(task: Task, grammar: Grammar | None) -> list[str]:
-    """Return the goal and up to `NUM_GOALS` - 1 other wordings of the same facts that training knows.
-
-    A goal that the grammar does not say, or says in one way only, stays alone.
-    """
-    goal, subject = task.goal[0], task.baseline[0]
-    parts = goal.removeprefix(f"{subject} ").split(", ")
-    if grammar is None:
-        return [goal]
-    whole = _same_fact(grammar, ", ".join(parts))
-    options = [whole] if whole else [_same_fact(grammar, part) for part in parts]
-    if not all(options):
-        return [goal]
-    count = max(map(len, options))
-    said = [f"{subject} " + ", ".join(o[k % len(o)] for o in options) for k in range(count)]
-    return list(dict.fromkeys([goal, *said]))[:NUM_GOALS]
-
-
-def _same_fact(grammar: Grammar, phrase: str) -> list[str]:
-    """Return the wordings of the fact that a phrase says, itself first; none where no fact does."""
-    for column in range(len(grammar.facts)):
-        known = grammar.wordings(column)
-        if phrase in known:
-            return [phrase, *(w for w in known if w != phrase)]
-    return []
-
-
-def variants(several: bool, others: bool, cameras: Sequence[str]) -> list[Variant]:
-    """Return all ways to ask that differ, the usual values first."""
-    kinds = (("own", "others") if others else ("own",), ("own", "several") if several else ("own",),
-             ("own", "all") if len(cameras) > 1 else ("own",))  # fmt: skip
-    return [Variant(alpha, *kind) for kind in product(*kinds) for alpha in ALPHAS]
+    """View -> embeddings (P * STEPS, D) along paths from start to goal; P may be 0."""
 
 
 def see(task: Task, rules: WorldRules, encoder: Any, count: int, num_paths: int) -> Seen:
-    """Draw `count` states of a task and half as many likely goals, and paths; embed them by every camera."""
+    """Draw `count` states of a task and half as many likely goals, and paths; embed them in every view."""
     rng = np.random.default_rng(SEED)
     states = np.concatenate([rules.sample_states(rng, count), rules.sample_near_goal(rng, count // 2)])
     truth = rules.similarity(states)
@@ -120,8 +83,8 @@ def see(task: Task, rules: WorldRules, encoder: Any, count: int, num_paths: int)
     ways = [rules.path(a, b, STEPS) for a, b in zip(starts, chosen, strict=True)]
     along = np.concatenate(ways) if ways else states[:0]
     found = Seen(goal, close, {}, {})
-    for camera in rules.cameras:
-        renderer = make_renderer("warp", rules.model, camera, (SIZE, SIZE))
+    for view, (model, camera) in views_of(rules).items():
+        renderer = make_renderer("warp", model, camera, (SIZE, SIZE))
         try:
             for group, into in ((states, found.states), (along, found.paths)):
                 frames = (
@@ -129,7 +92,7 @@ def see(task: Task, rules: WorldRules, encoder: Any, count: int, num_paths: int)
                     if len(group)
                     else np.zeros((0, SIZE, SIZE, 3), np.uint8)
                 )
-                into[camera] = (
+                into[view] = (
                     encoder.embed_images(frames).cpu().numpy()
                     if len(frames)
                     else np.zeros((0, 1), np.float32)
@@ -162,39 +125,26 @@ def measure(rewards: np.ndarray, along: np.ndarray, seen: Seen) -> dict[str, flo
 
 
 def sweep(task: Task, encoder: Any, count: int, num_paths: int) -> list[dict[str, Any]]:
-    """Return a row for each variant of a task."""
+    """Return a row for each variant of a task; trainable: whether the world's own cameras give its views."""
     rules = rules_of(task)
     seen = see(task, rules, encoder, count, num_paths)
-    several = wordings(task, rules.grammar)
-    plain = (
-        [text for text in rules.grammar.plain if text not in task.baseline][:NUM_GOALS]
-        if rules.grammar
-        else []
-    )
+    several, others = len(wordings(task, rules.grammar)) > 1, bool(plain_sentences(task, rules.grammar))
+    views = list(seen.states)
     rows = []
-    for variant in variants(len(several) > 1, bool(plain), rules.cameras):
-        goals = list(several if variant.goals == "several" else task.goal)
-        bases = plain if variant.baselines == "others" else list(task.baseline)
-        size = np.lcm(len(goals), len(bases))  # the reward wants lists of one length; repeats change no mean
+    for variant in variants(several, others, views, task.alpha):
+        goals, bases = sentences(task, rules.grammar, variant)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UnknownWordsWarning)
-            reward = GoalBaselineReward(
-                encoder, goals * (size // len(goals)), bases * (size // len(bases)), variant.alpha
-            )
-        cameras = rules.cameras if variant.views == "all" else rules.cameras[:1]
+            reward = GoalBaselineReward(encoder, goals, bases, variant.alpha)
+        cameras = views if variant.views == "all" else views[:1]
         scored = [
             np.mean([reward.reward_of_embeddings(group[c]).cpu().numpy() for c in cameras], axis=0)
             if len(group[cameras[0]]) else np.zeros(0) for group in (seen.states, seen.paths)
         ]  # fmt: skip
-        rows.append({"task": task.name, **vars(variant), "goal": goals, "baseline": bases, "states": len(seen.goal),
+        rows.append({"task": task.name, **vars(variant), "goal": goals, "baseline": bases, "cameras": cameras,
+                     "trainable": set(cameras) <= set(rules.cameras), "states": len(seen.goal),
                      "goal_states": int(seen.goal.sum()), **measure(*scored, seen)})  # fmt: skip
     return rows
-
-
-def score(row: dict[str, Any]) -> float:
-    """Return what variants are ranked by: the mean of AUC, AUC against close states, and rank on paths, where they are known."""
-    known = [row[key] for key in ("auc", "auc_close", "path_spearman") if row[key] is not None]
-    return float(np.mean(known)) if known else float("-inf")
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
@@ -203,14 +153,16 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for task in dict.fromkeys(row["task"] for row in rows):
         mine = [row for row in rows if row["task"] == task]
-        usual = next(r for r in mine if r["alpha"] == _nearest(get_task(task).alpha) and _own(r))
-        for label, row in (("as it is", usual), ("best", max(mine, key=score))):
-            how = f"{label}: alpha {row['alpha']:g}, {row['baselines']} baseline, {row['goals']} goal, {row['views']} view"
+        for label, row in (("as it is", usual(mine)), ("best", max(mine, key=score))):
             cells = [_shown(row[key]) for key in ("auc", "auc_close", "path_spearman", "gap")]
-            lines.append("| " + " | ".join([task, str(row["goal_states"]), how, *cells]) + " |")
+            lines.append(
+                "| " + " | ".join([task, str(row["goal_states"]), f"{label}: {setting(row)}", *cells]) + " |"
+            )
     lines += ["", "| choice | AUC | AUC, close | paths | gap |", "|---|---|---|---|---|"]
     for key in ("alpha", "baselines", "goals", "views"):
-        for value in dict.fromkeys(row[key] for row in rows):
+        for value in (
+            ALPHAS if key == "alpha" else dict.fromkeys(row[key] for row in rows)
+        ):  # what all tasks have
             mine = [row for row in rows if row[key] == value]
             cells = [
                 _shown(_mean([r[name] for r in mine]))
@@ -218,14 +170,6 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
             ]
             lines.append("| " + " | ".join([f"{key} {value}", *cells]) + " |")
     return "\n".join(lines) + "\n"
-
-
-def _own(row: dict[str, Any]) -> bool:
-    return all(row[key] == "own" for key in ("baselines", "goals", "views"))
-
-
-def _nearest(alpha: float) -> float:
-    return min(ALPHAS, key=lambda a: abs(a - alpha))
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -238,29 +182,50 @@ def _shown(value: float | None) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Sweep the tasks and write the table; tasks that are not named keep their rows."""
+    """Sweep the tasks and write the table, tasks that are not named keep their rows; or confirm by training."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     worlds = [name for name in TASKS if name not in METAWORLD]  # states are drawn of worlds alone
-    parser.add_argument("--tasks", nargs="+", default=worlds, choices=worlds, metavar="TASK")
+    parser.add_argument(
+        "--tasks", nargs="+", choices=worlds, metavar="TASK", help="all; with --confirm a few"
+    )
     parser.add_argument("--encoder", default="embedded")
     parser.add_argument("--states", type=int, default=1500)
     parser.add_argument("--paths", type=int, default=12)
-    parser.add_argument("--out", type=Path, default=RESULTS / "prompt_sweep.json")
-    args = parser.parse_args(arguments)
-    if args.states < 20 or args.paths < 1:
-        parser.error(
-            f"states, paths: got {args.states}, {args.paths}; expected at least 20 and 1; leave them out"
-        )
-    from vlmrl.encoders import load_encoder
+    parser.add_argument("--out", type=Path, default=RESULTS / "prompt_sweep.json", help="the sweep's rows")
+    confirming = parser.add_argument_group("confirm by training")
+    confirming.add_argument("--confirm", action="store_true", help="train instead of sweeping")
+    confirming.add_argument("--settings", type=int, default=1, help="of the best, and of the worst, a task")
+    confirming.add_argument("--seeds", type=int, nargs="+", help="two of its own if not named")
+    common.add_arguments(parser, "prompt_confirm")
+    args = common.parsed(parser, arguments)
+    if args.states < 20 or args.paths < 1 or args.settings < 1:
+        got = f"{args.states}, {args.paths}, {args.settings}"
+        parser.error(f"states, paths, settings: got {got}; expected at least 20, 1 and 1; leave them out")
+    if args.confirm:
+        from experiments.prompt_confirm import confirm
 
+        try:
+            confirm(args)
+        except UsageError as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(2)
+        return
     try:
-        encoder = load_encoder(args.encoder)
+        sweep_all(args.tasks or worlds, args)
     except UsageError as error:
         parser.error(str(error))
-    for name in args.tasks:
-        about = {"encoder": args.encoder, **{k: v for k, v in provenance().items() if k != "versions"}}
+
+
+def sweep_all(tasks: Sequence[str], args: argparse.Namespace) -> None:
+    """Sweep tasks and put their rows and the table of all into `args.out`. Raises: UsageError, as `load_encoder`."""
+    from vlmrl.encoders import load_encoder
+
+    encoder = load_encoder(args.encoder)
+    for name in tasks:
+        about = {"encoder": args.encoder, "weights": fingerprint(args.encoder)}
+        about |= {key: value for key, value in provenance().items() if key != "versions"}
         found = [{**row, **about} for row in sweep(get_task(name), encoder, args.states, args.paths)]
         rows = json.loads(args.out.read_text()) if args.out.exists() else []
         rows = [row for row in rows if row["task"] != name] + found

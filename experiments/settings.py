@@ -7,7 +7,16 @@ from typing import Any
 from vlmrl.configs import to_plain
 from vlmrl.training import TrainConfig
 
-ALWAYS = ("agent", "num_envs", "total_steps", "reward_resolution", "renderer", "queries", "query_share")
+ALWAYS = (
+    "agent",
+    "num_envs",
+    "total_steps",
+    "reward_resolution",
+    "renderer",
+    "queries",
+    "query_share",
+    "views",
+)
 
 
 def settings_of(config: TrainConfig) -> dict[str, Any]:

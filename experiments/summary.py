@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.humanoid_conditions import planned
 from experiments.weights import EARLIER, SEES, footnote, is_earlier
 from vlmrl.checkpoints import replace_file
 
@@ -46,12 +47,35 @@ TASKS = (
     ),
 )
 """Results file, sentence with its check, and world with its agent."""
+PLANNED = ("humanoid_kneeling",)
+"""Tasks that the plan of `experiments.humanoid` measures: once its book holds all that a line shows, the line is from there."""
+OF_THE_PLAN = {
+    "asked_always": "vlm", "ceiling_state_similarity": "ceiling", "control_constant": "constant",
+    "control_random_encoder": "random_encoder", "control_swapped_goal": "swapped_goal",
+}  # fmt: skip
+"""Condition of that plan -> the column that it belongs to."""
 
 
 def condition(row: dict[str, Any]) -> str:
     """Return the column that a row belongs to."""
     name = row["condition"].replace("-", "_")
-    return "ceiling" if name in CEILINGS else name
+    return "ceiling" if name in CEILINGS else OF_THE_PLAN.get(name, name)
+
+
+def read(name: str) -> list[dict[str, Any]]:
+    """Return the rows of a results file; none where there is no such file."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text()) if path.exists() else []
+
+
+def rows_of(name: str) -> list[dict[str, Any]]:
+    """Return the rows of a task's line: of its own file or, where that has all of them, of the humanoid's; never of both."""
+    if name in PLANNED:
+        runs = {(condition, seed) for condition, _, seed in planned([*OF_THE_PLAN], [name])}
+        found = [r for r in read("humanoid") if r["task"] == name and (r["condition"], r["seed"]) in runs]
+        if {(row["condition"], row["seed"]) for row in found} == runs:
+            return found
+    return read(name)
 
 
 def cell(rows: list[dict[str, Any]]) -> str:
@@ -76,9 +100,7 @@ def table() -> str:
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     every: list[dict[str, Any]] = []
     for name, sentence, world in TASKS:
-        path = RESULTS / f"{name}.json"
-        rows = json.loads(path.read_text()) if path.exists() else []
-        rows = [row for row in rows if condition(row) not in SEES or row["encoder"] == "embedded"]
+        rows = [row for row in rows_of(name) if condition(row) not in SEES or row["encoder"] == "embedded"]
         every += rows
         found = {column: [row for row in rows if condition(row) == column] for column in COLUMNS}
         steps = {row.get("env_steps", row.get("total_steps")) for row in found["vlm"]}

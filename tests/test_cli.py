@@ -148,6 +148,12 @@ def test_train_takes_the_presets_of_its_task(tmp_path, fake_training):
     assert not config.video and "videos" not in fake_training
 
 
+def test_train_takes_several_views():
+    command = parse(["train", "humanoid_kneeling", "--views", "front", "track", "--seed", "3"])
+    assert (command.task, command.views, command.seed) == ("humanoid_kneeling", ("front", "track"), 3)
+    assert parse(["train", "cartpole"]).views == ()
+
+
 def test_a_word_that_is_a_task_elsewhere_misleads_nobody():
     command = parse(["train", "mountain_car", "--goal", "cartpole"])
     assert command.task == "mountain_car" and command.agent == training.preset("mountain_car").agent

@@ -1,4 +1,4 @@
-"""The humanoid's runner, its matrix, verdict sheets and prompt sweep: rows, tables, refusals, at a small scale."""
+"""The humanoid's runner, its matrix and verdict sheets: rows, tables, refusals, at a small scale."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from experiments import (
     humanoid_report,
     pose_holds,
     pose_verdicts,
-    prompt_sweep,
     unseen,
 )
 from experiments import humanoid_conditions as conditions
@@ -31,7 +30,6 @@ from vlmrl.errors import UsageError
 from vlmrl.tasks import COMPOSITIONS, POSES, get_task
 from vlmrl.training import TrainConfig, preset
 from vlmrl_envs.humanoid import exemplars
-from vlmrl_envs.humanoid.captions import GRAMMAR
 from vlmrl_envs.humanoid.rules import Humanoid
 
 RULES = Humanoid()
@@ -83,6 +81,69 @@ def test_minutes_say_how_many_cores_there_were() -> None:
     assert "| 1.0 on 1 or 2 cores |" in humanoid.table([one, two])
 
 
+def metrics(
+    given: list[float | None], true: list[float | None], drift: list[int], out: list[int]
+) -> list[dict]:
+    found = zip(given, true, drift, out, strict=True)
+    return [{"global_step": 64 * (i + 1), "learned/given": g, "learned/vlm_reward": t, "learned/drift": float(d), "out_of_view": o,
+             "learned/error": 0.3, "learned/rank_correlation": 0.9 - 0.1 * i} for i, (g, t, d, o) in enumerate(found)]  # fmt: skip
+
+
+def test_a_row_says_how_far_learned_and_true_reward_part() -> None:
+    found = aggregate.drift(metrics([None, 0.1, 0.3, 0.5], [0.2, 0.2, 0.2, 0.2], [0, 0, 1, 1], [0] * 4))
+    assert found == {"updates": 2, "first_step": 192, "gap": 0.3, "error": 0.3, "rank_correlation": 0.6,
+                     "curve": [[64, None, 0.2], [128, 0.1, 0.2], [192, 0.3, 0.2], [256, 0.5, 0.2]]}  # fmt: skip
+    assert aggregate.drift([{"global_step": 64, "out_of_view": 0}]) is None, (
+        "nothing is learned of the reward"
+    )
+    unknown = aggregate.drift(metrics([None], [None], [0], [0]))
+    assert unknown is not None and unknown["gap"] is None and unknown["first_step"] is None
+    long = aggregate.drift(metrics([0.1] * 100, [0.0] * 90 + [0.1] * 10, [0] * 100, [0] * 100))
+    assert long is not None and long["gap"] == 0.0 and len(long["curve"]) == 20, "of the last tenth"
+
+
+def test_a_row_says_how_many_states_no_camera_saw() -> None:
+    found = aggregate.out_of_view(metrics([0.1] * 3, [0.1] * 3, [0] * 3, [0, 16, 32]))
+    assert found == {"states": 48, "share": 0.25, "largest_share": 0.5}
+    assert aggregate.out_of_view([]) == {"states": 0, "share": 0.0, "largest_share": 0.0}
+
+
+def test_the_table_shows_both_where_rows_have_them() -> None:
+    drift = {
+        "updates": 0,
+        "first_step": None,
+        "gap": -0.004,
+        "error": 0.2,
+        "rank_correlation": 0.92,
+        "curve": [],
+    }
+    out = {"states": 5, "share": 0.005, "largest_share": 0.1}
+    rows = [{**row(seed=10), "drift": drift, "out_of_view": out},
+            {**row(seed=11), "drift": {**drift, "updates": 3, "first_step": 500, "gap": 0.03}, "out_of_view": {**out, "share": 0.02}}]  # fmt: skip
+    text = humanoid.table(rows)
+    assert "| -0.004 / +0.030, rank 0.92 / 0.92, drift in 1 of 2 | 2.0% |" in text
+    assert "| – | – |" in humanoid.table([row()]), "rows of before"
+    assert "| – | 0.5% |" in humanoid.table([{**row(), "drift": None, "out_of_view": out}])
+
+
+def test_a_run_that_asks_rarely_leaves_both_in_its_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conditions, "HORIZONS", (4, 8))
+    agent = PPOConfig(num_steps=4, num_epochs=1, num_minibatches=1, hidden_sizes=(8,))
+    config = TrainConfig(task=replace(get_task("humanoid_kneeling"), horizon=4), agent=agent, num_envs=2, total_steps=32,
+                         reward="state_similarity", query_share=0.5, out=tmp_path / "run")  # fmt: skip
+    found = humanoid.run_row(config, "asked_rarely", 2)
+    assert found["drift"]["updates"] == 0 and [step for step, *_ in found["drift"]["curve"]] == [
+        8,
+        16,
+        24,
+        32,
+    ]
+    assert found["out_of_view"] is None, "nothing is drawn, so nobody looked"
+    json.dumps(found, allow_nan=False)
+
+
 def test_rows_go_by_task_and_condition_in_the_tables_order_seeds_ascending() -> None:
     rows = [
         {"task": t, "condition": c, "seed": s} for t, c, s in (("b", "x", 1), ("a", "y", 0), ("b", "x", 0))
@@ -103,11 +164,15 @@ def test_conditions_become_settings_and_others_are_refused() -> None:
     assert (large.encoder, large.query_share) == ("as-slow-as:ViT-L-14:0.001", conditions.QUERY_SHARE)
     always = conditions.configured(replace(config, device="cpu"), "simulated_large_vlm_always")
     assert (always.encoder, always.asks_rarely) == ("as-slow-as:ViT-L-14:0.0001", False)
+    untrained = conditions.configured(config, "control_untrained")
+    assert (untrained.reward, untrained.query_share) == ("constant", None), (
+        "whatever the reward, nothing is learned of it"
+    )
     with pytest.raises(UsageError, match="condition: got often"):
         conditions.configured(config, "often")
     assert set(conditions.CONDITIONS) == {"asked_rarely", "asked_always", "control_constant", "control_random_encoder", "control_blank",
                                         "control_swapped_goal", "ceiling_state_similarity", "simulated_large_vlm",
-                                        "simulated_large_vlm_always", "encoder_never_saw"}  # fmt: skip
+                                        "simulated_large_vlm_always", "encoder_never_saw", "control_untrained"}  # fmt: skip
 
 
 def test_a_large_model_costs_what_its_share_cost() -> None:
@@ -171,9 +236,6 @@ def test_a_refusal_is_one_line_and_exit_code_2(tmp_path: Path, capsys) -> None:
             ]
         )
     assert caught.value.code == 2 and "experiments.humanoid" in capsys.readouterr().err
-    with pytest.raises(SystemExit) as caught:
-        prompt_sweep.main(["--states", "0"])
-    assert caught.value.code == 2
 
 
 def test_seeds_are_fixed_beforehand_and_all_goals_are_there() -> None:
@@ -298,56 +360,6 @@ def test_bodies_are_turned_to_the_camera() -> None:
 def test_holding_a_pose_is_sought_within_the_motors_limits() -> None:
     found = pose_holds.seek(RULES, "lying_front_arms_sideways", candidates=2, rounds=1, seed=0, steps=40)
     assert found["held_400"] > 0.9 and 0 < found["torque_share"] <= 1 and "100%" in pose_holds.table([found])
-
-
-def test_goals_are_reworded_within_their_facts() -> None:
-    said = prompt_sweep.wordings(get_task("humanoid_kneeling_one_arm_raised"), GRAMMAR)
-    assert said[0] == "a humanoid robot kneeling, with one arm raised" and len(
-        said
-    ) == prompt_sweep.NUM_GOALS == len(set(said))
-    assert prompt_sweep.wordings(get_task("humanoid_arms_raised"), GRAMMAR)[1].startswith("a humanoid robot ")
-    assert prompt_sweep.wordings(get_task("cartpole"), GRAMMAR) == list(get_task("cartpole").goal)
-    assert (
-        len(prompt_sweep.variants(True, True, ("a", "b"))) == 40
-        and len(prompt_sweep.variants(False, False, ("a",))) == 5
-    )
-
-
-def test_a_reward_is_measured_by_hand() -> None:
-    seen = prompt_sweep.Seen(np.arange(20) < 6, (np.arange(20) >= 6) & (np.arange(20) < 12), {}, {})
-    rewards = np.where(seen.goal, 2.0, np.arange(20) / 20)
-    found = prompt_sweep.measure(rewards, np.linspace(0, 1, prompt_sweep.STEPS), seen)
-    assert (found["auc"], found["auc_close"], found["path_spearman"]) == (1.0, 1.0, 1.0) and found["gap"] > 3
-    nothing = prompt_sweep.measure(
-        rewards, np.zeros(0), prompt_sweep.Seen(np.zeros(20, bool), np.ones(20, bool), {}, {})
-    )
-    assert set(nothing.values()) == {None}
-
-
-def test_the_sweep_runs_at_a_small_scale(tmp_path: Path) -> None:
-    out = tmp_path / "sweep.json"
-    prompt_sweep.main(
-        [
-            "--tasks",
-            "humanoid_standing",
-            "--encoder",
-            "random:0",
-            "--states",
-            "30",
-            "--paths",
-            "1",
-            "--out",
-            str(out),
-        ]
-    )
-    rows = json.loads(out.read_text())
-    assert (
-        len(rows) == 40
-        and rows[0]["alpha"] == 0.0
-        and rows[0]["goal_states"] >= 5
-        and rows[0]["auc"] is not None
-    )
-    assert "humanoid_standing" in out.with_suffix(".md").read_text()
 
 
 def test_what_training_may_see_of_a_composition(tmp_path: Path) -> None:

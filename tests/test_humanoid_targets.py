@@ -49,11 +49,52 @@ def test_runs_that_never_succeeded_count_as_endless() -> None:
     assert cells(never)["environment steps to success, median"] == "not reached by half of the runs"
 
 
-def test_the_worst_control_is_shown() -> None:
+def test_each_control_is_shown_at_its_worst() -> None:
     rows = rows_of(["control_constant", "control_blank"], 0.0)
-    rows = [r | {"success": {"100": 0.3, "400": 0.0}} if r["task"] == "humanoid_one_leg" else r for r in rows]
-    assert cells(rows)["controls"] == "at most 30% (control_constant, one leg); 8 of 16 not run"
-    assert cells(rows[:2])["controls"] == "not run"
+    rows = [
+        r | {"success": {"100": 0.0, "400": 0.3}} if (r["task"], r["condition"]) == ("humanoid_one_leg", "control_blank") else r
+        for r in rows
+    ]  # fmt: skip
+    assert cells(rows)["controls, trained"] == (
+        "constant at most 0%, random encoder not run, blank at most 30% (one leg), swapped goal not run"
+    )
+    assert cells(rows[:2])["controls, trained"].startswith("constant not run")
+    assert cells(rows[:3])["controls, trained"].startswith("constant at most 0% (3 of 4 not run)")
+
+
+def untrained(**success: tuple[float, float]) -> list[dict]:
+    found = []
+    for r in rows_of(["control_untrained"], 0.02):
+        short, long = success.get(r["task"].removeprefix("humanoid_"), (0.02, 0.0))
+        found.append(r | {"success": {"100": short, "400": long}})
+    return found
+
+
+def test_what_an_untrained_agent_does_by_itself_is_not_hidden() -> None:
+    name = "control: the same agent, untrained"
+    assert cells(untrained(standing=(0.99, 0.05), one_leg=(0.0, 0.12)))[name] == (
+        "14 of 16 at most 10%: standing 99%, in long episodes 5%; one leg 0%, in long episodes 12%; the others at most 2%"
+    )
+    assert (
+        cells(untrained())[name]
+        == "16 of 16 at most 10%: standing 2%, in long episodes 0%; the others at most 2%"
+    )
+    assert (
+        cells(untrained()[:4])[name]
+        == "1 of 16 at most 10%: standing not run; the others at most 2%; 15 not run"
+    )
+
+
+def test_a_pose_that_is_held_untrained_counts_by_the_long_episodes() -> None:
+    rows, name = rows_of(["asked_rarely"]), "poses with ≥ 90% success"
+    rows = [
+        r | {"success": {"100": 1.0, "400": 0.5}} if r["task"] == "humanoid_standing" else r for r in rows
+    ]
+    assert cells(rows)[name].startswith("8 of 8: ")
+    found = cells([*rows, *untrained(standing=(0.99, 0.05))])[name]
+    assert found.startswith("7 of 8: ") and found.endswith("; in long episodes 7 of 8")
+    assert "standing 50% in long episodes (untrained 5%; in short ones 100%, untrained 99%)" in found
+    assert cells(untrained())[name] == targets.NOT_RUN
 
 
 def test_asking_rarely_is_compared_over_the_same_seeds() -> None:

@@ -464,6 +464,17 @@ def test_relabelling_is_bounded_keeps_shapes_and_reads_memory_maps(tmp_path: Pat
         relabel(reward, vectors)
 
 
+def test_a_row_of_nan_keeps_its_reward():
+    ring, rewards = EmbeddingRing(4, 2, 3), np.full((4, 2), 5, np.float32)
+    ring.add(np.array([[1.0] * 3, [np.nan] * 3]))
+    ring.add(np.full((2, 3), np.nan))
+    assert ring.relabel(NthReward(), rewards) == 4
+    assert rewards.tolist() == [[1, 5], [5, 5], [5, 5], [5, 5]]
+    assert relabel(NthReward(), ring.embeddings[:2]).tolist() == [[1, 0], [0, 0]]
+    with pytest.raises(NonFiniteError, match="at step 0, world 1"):
+        relabel(NthReward(), np.array([[[1.0, 1, 1], [np.nan, 1, 1]]]))
+
+
 def test_a_ring_of_another_shape():
     with pytest.raises(UsageError, match="capacity"):
         EmbeddingRing(0, 1, 3)

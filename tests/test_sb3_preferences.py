@@ -81,6 +81,17 @@ def test_the_whole_buffer_follows_each_refit_after_it_has_wrapped(
     assert learner.report.label_accuracy == 1.0 and learner.metrics()["pairs_asked"] == 40
 
 
+def test_what_no_camera_sees_stays_without_reward_when_all_is_relabelled(tmp_path: Path) -> None:
+    model, frames = make(tmp_path)
+    buffer = model.replay_buffer
+    frames.learner.reward.reward_of_embeddings = lambda rows: torch.ones(len(rows))  # type: ignore[method-assign]
+    frames.compute_reward(np.zeros((4, 8, 8, 3), np.uint8))
+    step = [np.zeros((4, 2)), np.zeros((4, 2)), np.zeros((4, 1)), np.zeros(4), np.zeros(4)]
+    buffer.add(*step, [{}, {"out_of_view": True}, {"diverged": True}, {"out_of_view": False}])
+    buffer.relabel()
+    assert buffer.rewards[0].tolist() == [1, 0, 0, 1] and not buffer.rewards[1:].any()
+
+
 def test_a_state_far_from_those_seen_is_worth_more() -> None:
     seen = torch.cat([torch.zeros(20, 2), torch.full((20, 2), 9.0)])
     rewards = state_entropy(torch.tensor([[0.0, 0.0], [4.0, 4.0], [9.0, 10.0]]), seen)

@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 
 from vlmrl.agents.buffer import Rollout
 from vlmrl.errors import NonFiniteError, usage_error
-from vlmrl.rewards.protocol import RolloutReward, asked_model, draws
+from vlmrl.rewards.protocol import RolloutReward, asked_model, draws, frames_a_state
 from vlmrl.rewards.sources import StateSource
 from vlmrl.vector import VLMVectorReward, autoreset_mode
 from vlmrl.wrappers import OutOfViewWarning, check_reads
@@ -134,10 +134,10 @@ class Collector:
             columns["valid"] = self._seen(columns["states"], columns["valid"], out)
             columns["rewards"], columns["valid"] = self._score(columns)
         if self._draws:
-            out.frames_scored = int(columns["valid"].sum())
+            out.frames_scored = int(columns["valid"].sum()) * frames_a_state(self.reward_model)
         if self._learned:
             out.learned = self._learned.metrics()
-            out.frames_scored = self._learned.asked - asked if self._draws else 0
+            out.frames_scored = (self._learned.asked - asked) * frames_a_state(self.reward_model)
         out.encoder = self.encoder.metrics() if hasattr(self.encoder, "metrics") else {}
         seconds["score"] = perf_counter() - started
         out.env_rewards = columns.pop("env_rewards")

@@ -249,7 +249,8 @@ class GymnasiumVecEnv(VecEnv):
 
     def _end_of_same_step(self, i: int, row: dict[str, Any]) -> dict[str, Any]:
         """Return the info of an episode's last step; what stands beside it belongs to the new episode."""
-        ours = {key: row.pop(key) for key in ("env_reward", "env_return", "is_success") if key in row}
+        of_this_step = ("env_reward", "env_return", "is_success", "out_of_view", "diverged")
+        ours = {key: row.pop(key) for key in of_this_step if key in row}
         final = {**row.pop("final_info", {}), **ours, "terminal_observation": row.pop("final_obs")}
         if "states_before_reset" in row:
             final["states_before_reset"] = row.pop("states_before_reset")

@@ -17,19 +17,20 @@ from __future__ import annotations
 
 import shutil
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 
 from vlmrl.checkpoints import clean_up, list_checkpoints, load_checkpoint, save_checkpoint
 from vlmrl.errors import usage_error
-from vlmrl.preferences.relabelling import EmbeddingRing
+from vlmrl.preferences.relabelling import EmbeddingRing, RewardOfRows
 from vlmrl.rewards.protocol import Reads
 from vlmrl.rollout import ResumeWarning
 from vlmrl.sb3_exploring import learn_anew, some_of, state_entropy
+from vlmrl.sb3_replay import RelabelledReplayBuffer, shown
 from vlmrl.sb3_state import agent_state, load_agent_state, read_arrays, write_arrays
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class FrameRewards:
         return self.reward.reward_of_embeddings(embeddings)
 
 
-class EmbeddingReplayBuffer(ReplayBuffer):
+class EmbeddingReplayBuffer(RelabelledReplayBuffer):
     """stable-baselines3's replay buffer with the embedding of each transition's frame beside it, in half precision."""
 
     def __init__(self, *args: Any, frames: FrameRewards, dtype: Any = np.float16, **kwargs: Any) -> None:
@@ -103,21 +104,15 @@ class EmbeddingReplayBuffer(ReplayBuffer):
         self.source = frames
         self.ring = EmbeddingRing(self.buffer_size, self.n_envs, frames.dim, dtype)
 
-    def add(
-        self,
-        obs: np.ndarray,
-        next_obs: np.ndarray,
-        action: np.ndarray,
-        reward: np.ndarray,
-        done: np.ndarray,
-        infos: list[dict[str, Any]],
-    ) -> None:
-        """Add one transition of each env, with the embeddings of the frames that were scored last.
+    @property
+    def reward_of_rows(self) -> RewardOfRows:
+        """What rewards embeddings now."""
+        return self.source.reward
 
-        Raises: UsageError if these are not as many as there are envs.
-        """
-        self.ring.add(self.source.embeddings)
-        super().add(obs, next_obs, action, reward, done, infos)
+    def row_of_each(self, infos: Sequence[dict[str, Any]]) -> Float[np.ndarray, "envs dim"]:
+        """Return the embeddings (N, D) of the frames that were scored last; NaN where the camera saw nothing of the goal."""
+        rows, seen = self.source.embeddings, shown(infos)
+        return np.where(seen[:, None], rows, np.nan) if len(rows) == len(seen) else rows
 
     def sample(self, batch_size: int, env: VecNormalize | None = None) -> ReplayBufferSamples:
         """Draw transitions (B,); until there is a learned reward theirs is how new the state is that they lead to."""
@@ -128,10 +123,6 @@ class EmbeddingReplayBuffer(ReplayBuffer):
         states = self.to_torch(np.asarray(self._normalize_obs(seen, env))).flatten(1).float()
         reached = found.next_observations.flatten(1).float()
         return found._replace(rewards=state_entropy(reached, states)[:, None])
-
-    def relabel(self) -> int:
-        """Compute the reward of every transition anew, whatever the write position; return how many these were."""
-        return self.ring.relabel(self.source.reward, self.rewards)
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:

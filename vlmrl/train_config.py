@@ -41,6 +41,8 @@ class TrainConfig:
     """How worlds of vlmrl are drawn: warp (everywhere) or gl."""
     out: Path | None = None
     """Run folder, which must not exist; None makes runs/<task>-<seed>-<time>."""
+    views: tuple[str, ...] = ()
+    """Cameras of the World whose rewards are averaged, each at the cost of a frame; () is the task's own alone."""
     reward: RewardName = "vlm"
     """vlm, or a control: constant, random_encoder, swapped_goal, blank (black frames), true (the world's own
     reward), state_similarity (how true the goal's words are of the physics: what a perfect encoder would say)."""
@@ -72,6 +74,13 @@ class TrainConfig:
             if getattr(self, name) < 1:
                 raise usage_error(name, getattr(self, name), "an integer >= 1", f"set {name} accordingly")
         check_budget(self.queries, self.query_share)
+        object.__setattr__(self, "views", tuple(self.views))
+        if self.views and (self.labeller or not self.from_frames):
+            by = f"labeller {self.labeller}" if self.labeller else f"reward {self.reward}"
+            remedy = "leave the views out"
+            raise usage_error(
+                "views", f"{', '.join(self.views)} with {by}", "a reward that frames give", remedy
+            )
         if self.asks_rarely and self.reward == "true":
             remedy = "leave them out: the world's own reward costs nothing"
             raise usage_error("queries", "a limit with reward 'true'", "a reward that can be asked", remedy)

@@ -64,8 +64,22 @@ class StateSimilarity:
 def make_reward(config: TrainConfig, envs: Any = None) -> Any:
     """Make the reward model of a run; None stands for the world's own reward.
 
-    Raises: UsageError for state_similarity where envs are no World; what `load_encoder` raises.
+    Raises: UsageError for state_similarity and several views where envs are no World; what `load_encoder` raises.
     """
+    if not config.views:
+        return _make_reward(config, envs)
+    from vlmrl.rewards.views import ManyViews
+    from vlmrl_envs.world import is_world
+
+    if not is_world(envs):
+        remedy = "leave the views out"
+        raise usage_error(
+            "views", f"{', '.join(config.views)} for {config.task.env_id}", "a World of vlmrl", remedy
+        )
+    return ManyViews(_make_reward(config, envs), envs.unwrapped, config.views)
+
+
+def _make_reward(config: TrainConfig, envs: Any) -> Any:
     from vlmrl.rewards import (
         BlankFrames,
         ConstantReward,

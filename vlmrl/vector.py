@@ -141,7 +141,9 @@ class VLMVectorReward(VectorWrapper):
 
     def _seen(self, stepped: np.ndarray, infos: dict[str, Any]) -> np.ndarray:
         """Tell which envs (N,) show something to score; those out of view are marked in infos."""
-        seen = ~np.asarray(infos.get("diverged", np.zeros(self.num_envs, bool)), bool)
+        seen = np.ones(self.num_envs, bool)
+        for source in (infos, infos.get("final_info", {})):  # physics that diverges ends its episode
+            seen &= ~np.asarray(source.get("diverged", False), bool)
         if not (self._says_what_it_sees and draws(self.reward_model)):
             return seen
         world: Any = self.env.unwrapped

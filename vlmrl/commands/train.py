@@ -27,6 +27,8 @@ class Train(ForTask):
     """Run folder, which must not exist; by default runs/<task>-<seed>-<time>."""
     encoder: str = "embedded"
     """embedded, MODEL/PRETRAINED, local-dir:PATH, or random:SEED."""
+    views: tuple[str, ...] = ()
+    """Cameras of the world whose rewards are averaged, each at the cost of a frame; by default the task's own alone."""
     reward: RewardName = "vlm"
     """vlm, or a control: constant, random_encoder, swapped_goal, blank, true (the world's own reward), state_similarity."""
     num_envs: int = 64
@@ -100,7 +102,7 @@ def _watched(train: Callable[[ProgressPrinter], Any], out: Path) -> Outcome:
 
 
 PRESET_FIELDS = (
-    "encoder", "reward", "num_envs", "total_steps", "renderer", "reward_resolution", "queries", "query_share", "learned",
+    "encoder", "views", "reward", "num_envs", "total_steps", "renderer", "reward_resolution", "queries", "query_share", "learned",
     "labeller", "preferences", "checkpoint_every", "video", "agent",
 )  # fmt: skip
 """Fields of `Train` whose defaults are those of the task's preset."""

@@ -2,43 +2,59 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 
 from vlmrl.errors import NonFiniteError, usage_error
-from vlmrl.rewards.protocol import EmbeddingReward
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
 
 CHUNK = 8192
 """Embeddings scored at once: 16 MiB at 512 dimensions."""
 
 
+class RewardOfRows(Protocol):
+    """What rewards rows of numbers that stand for frames: an `EmbeddingReward`, or networks that see something else."""
+
+    def reward_of_embeddings(self, embeddings: Float[Tensor, "batch dim"]) -> Float[Tensor, " batch"]:
+        """Return rewards (B,), float32, detached, of rows (B, D)."""
+        ...
+
+
 def relabel(
-    reward: EmbeddingReward, embeddings: np.ndarray, out: np.ndarray | None = None, *, chunk: int = CHUNK
+    reward: RewardOfRows, embeddings: np.ndarray, out: np.ndarray | None = None, *, chunk: int = CHUNK
 ) -> np.ndarray:
     """Return rewards float32 (...) of all embeddings (..., D), written into `out` if it is given.
 
-    Every row is scored, whatever a buffer's write position. embeddings may be float16 or memory-mapped: only `chunk`
-    rows are turned into float32 at once. `out` must be an array of the embeddings' leading shape, contiguous.
+    Every row is scored, whatever a buffer's write position, but for rows of NaN, which say that a reward shall stay as it
+    is in `out` (0 without). embeddings may be float16 or memory-mapped: only `chunk` rows are turned into float32 at
+    once. `out` must be an array of the embeddings' leading shape, contiguous.
     Raises: UsageError for shapes that do not fit; NonFiniteError for a reward that is not finite, `out` then being as
         it was for all rows from that chunk on.
     """
     shape = embeddings.shape[:-1]
-    out = np.empty(shape, np.float32) if out is None else out
+    out = np.zeros(shape, np.float32) if out is None else out
     if out.shape != shape or not out.flags.c_contiguous or chunk < 1:
         got = f"out of shape {out.shape}, chunk {chunk}"
         raise usage_error("relabel", got, f"a contiguous out of shape {shape}, chunk >= 1", "make out anew")
     rows, flat = embeddings.reshape(-1, embeddings.shape[-1]), out.reshape(-1)
     for first in range(0, len(rows), chunk):
-        part = torch.from_numpy(rows[first : first + chunk].astype(np.float32))
-        scores = reward.reward_of_embeddings(part).cpu().numpy()
+        part = rows[first : first + chunk].astype(np.float32)
+        scored = np.flatnonzero(~np.isnan(part).all(axis=1))
+        if not len(scored):
+            continue
+        part = part if len(scored) == len(part) else part[scored]
+        scores = reward.reward_of_embeddings(torch.from_numpy(part)).cpu().numpy()
         bad = np.flatnonzero(~np.isfinite(scores))
         if len(bad):
-            place = np.unravel_index(first + int(bad[0]), shape)
+            place = np.unravel_index(first + int(scored[bad[0]]), shape)
             step, world = int(place[0]), int(place[1]) if len(place) > 1 else 0
             raise NonFiniteError("learned reward", float(scores[bad[0]]), step, world)
-        flat[first : first + len(part)] = scores
+        flat[first + scored] = scores
     return out
 
 
@@ -81,10 +97,10 @@ class EmbeddingRing:
         self.is_full |= self.pos == 0
         return place
 
-    def relabel(self, reward: EmbeddingReward, rewards: np.ndarray) -> int:
+    def relabel(self, reward: RewardOfRows, rewards: np.ndarray) -> int:
         """Write new rewards of every filled row into `rewards` (capacity, N), before and after the ring has wrapped.
 
-        Returns how many rewards these were. Raises: as `relabel`, and UsageError for `rewards` of another shape.
+        Returns how many these were, those that stay included. Raises: as `relabel`, and UsageError for `rewards` of another shape.
         """
         if rewards.shape != self.embeddings.shape[:2]:
             got, expected = f"shape {rewards.shape}", f"shape {self.embeddings.shape[:2]}"

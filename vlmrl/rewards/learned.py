@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import astuple
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -52,6 +52,15 @@ class SkippedAnswers(UserWarning):
     """The reward model gave NaN or infinity for some states, which are left out."""
 
 
+class LastCall(NamedTuple):
+    """What `compute_reward` was last asked for, so that a replay buffer can make the rewards anew after a refit."""
+
+    features: np.ndarray
+    """What the networks see of the batch, float32 (B, F)."""
+    answered: np.ndarray
+    """Which rows the reward model answered itself, bool (B,)."""
+
+
 class LearnedReward:
     """Stand in for a reward model and ask it rarely.
 
@@ -60,7 +69,8 @@ class LearnedReward:
 
     As a `RewardModel` it takes frames, or with `world` that World's states, of which it draws only those it asks about;
     `vlmrl.train` hands it whole rollouts (`score_rollout`). What was asked is given as answered, anything else as the
-    networks' mean less `conservatism` standard deviations.
+    networks' mean less `conservatism` standard deviations. Agents that learn from old transitions too, such as SAC and DQN,
+    need a replay buffer that follows the refits: `vlmrl.sb3_replay`.
 
     Args:
         reward_model: what is asked; reads frames, states, or embeddings if it is an `EmbeddingReward`.
@@ -100,6 +110,7 @@ class LearnedReward:
         self.ensemble: Ensemble | None = None
         self.skipped = 0
         self.drifting = False
+        self.last: LastCall | None = None
         self._low, self._high = math.inf, -math.inf
         self._calls, self._round, self._since_fit, self._new = 0, 0, 0, 0
         self._held = np.zeros((0, 3))
@@ -109,6 +120,11 @@ class LearnedReward:
     def asked(self) -> int:
         """Return how many states the reward model was asked about so far."""
         return self.budget.asked
+
+    @property
+    def refits(self) -> int:
+        """Return how often the networks learned from new answers so far."""
+        return self._round
 
     @property
     def flat(self) -> bool:
@@ -150,7 +166,7 @@ class LearnedReward:
             step, world = divmod(int(rows[chosen[bad][0]]), valid.shape[1])
             raise NonFiniteError("reward", float(answers[bad][0]), step, world)
         self._refit()
-        given, _ = self._estimate(features)
+        given = self.estimate(features)
         given[chosen[~bad]] = answers[~bad]
         counts = np.ones(len(rows), bool)
         counts[chosen[bad]] = False
@@ -177,12 +193,24 @@ class LearnedReward:
         may_skip = bool(bad.any()) and len(self.answers) > 0 and self._may_skip(int(bad.sum()))
         if self._since_fit >= self.config.refit_every or (self.ensemble is None and self._new >= ENOUGH):
             self._refit()
-        given, _ = self._estimate(features)
+        given = self.estimate(features)
         kept = ~bad if may_skip else np.ones(len(bad), bool)
         given[chosen[kept]] = answers[kept]
+        self.last = LastCall(features, np.isin(np.arange(len(batch)), chosen[kept]))
         self._tally.given += float(given[np.isfinite(given)].sum())
         self._tally.counted += int(np.isfinite(given).sum())
         return torch.from_numpy(given)
+
+    def estimate(self, features: Float[np.ndarray, "batch features"]) -> Float[np.ndarray, " batch"]:
+        """Return what the agent gets for states that were not asked about, float32 (B,), of what the networks see of them.
+
+        Before anything was learned that is the mean of the answers, NaN where there are none.
+        """
+        mean, spread = self._predict(features)
+        if mean is None or spread is None:
+            known = self.answers.rewards.mean() if len(self.answers) else np.nan
+            return np.full(len(features), known, np.float32)
+        return self._conserve(mean, spread).astype(np.float32)
 
     def metrics(self) -> dict[str, float | None]:
         """Return what happened since the last call and how good the learned reward is now, by name.
@@ -315,11 +343,3 @@ class LearnedReward:
 
     def _conserve(self, mean: np.ndarray, spread: np.ndarray) -> np.ndarray:
         return np.maximum(mean - np.float32(self.config.conservatism) * spread, np.float32(self._low))
-
-    def _estimate(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return what the agent gets for unasked rows and its spread, float32 (B,) each."""
-        mean, spread = self._predict(features)
-        if mean is None or spread is None:
-            known = self.answers.rewards.mean() if len(self.answers) else np.nan
-            return np.full(len(features), known, np.float32), np.zeros(len(features), np.float32)
-        return self._conserve(mean, spread).astype(np.float32), spread

@@ -56,7 +56,17 @@ def asked_model(reward_model: RewardModel) -> RewardModel:
 
 def draws(reward_model: RewardModel | None) -> bool:
     """Tell whether scoring a state takes a frame, so that a state which no camera sees cannot be scored."""
-    return reward_model is not None and getattr(asked_model(reward_model), "reads", "frames") != "states"
+    return frames_a_state(reward_model) > 0
+
+
+def frames_a_state(reward_model: RewardModel | None) -> int:
+    """Return how many frames scoring a state takes: one, or one of each camera (`ManyViews`), or none."""
+    if reward_model is None:
+        return 0
+    model = asked_model(reward_model)
+    if getattr(model, "reads", "frames") != "states":
+        return 1
+    return len(getattr(model, "cameras", ()))
 
 
 @runtime_checkable
