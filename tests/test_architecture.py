@@ -23,7 +23,7 @@ ORDER = [
     "preferences.segments", "preferences.samplers", "preferences.schema", "preferences.rows",
     "preferences.claims", "preferences.store", "preferences.exchange", "preferences.stage", "preferences.oracle",
     "preferences.encoder_labeller", "preferences.routed", "preferences.bradley_terry", "preferences.calibration",
-    "preferences.networks", "preferences.labelled", "preferences.fitting", "preferences.weights", "preferences.learned",
+    "preferences.networks", "preferences.labelled", "preferences.fitting", "preferences.evidence", "preferences.weights", "preferences.learned",
     "preferences.learning", "preferences.relabelling",
     "preferences.chat.config", "preferences.chat.errors", "preferences.chat.transport", "preferences.chat.retry",
     "preferences.chat.budget", "preferences.chat.images", "preferences.chat.prompts", "preferences.chat.answers",
@@ -57,7 +57,7 @@ DOORS = {
 
 PREFERENCES_WITH_TORCH = {
     "preferences.encoder_labeller", "preferences.bradley_terry", "preferences.networks", "preferences.fitting",
-    "preferences.learned", "preferences.learning", "preferences.relabelling", "preferences.online",
+    "preferences.evidence", "preferences.learned", "preferences.learning", "preferences.relabelling", "preferences.online",
 }  # fmt: skip
 """Asking, keeping and drawing pairs must not need torch."""
 

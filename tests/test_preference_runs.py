@@ -28,6 +28,7 @@ from vlmrl.preferences.configs import (
     PreferenceConfig,
 )
 from vlmrl.preferences.human import label_run
+from vlmrl.preferences.online import UselessLabelsWarning
 from vlmrl.preferences.online_config import PreferencesConfig
 from vlmrl.preferences.oracle import OracleConfig, OracleLabeller
 from vlmrl.preferences.protocol import Answer
@@ -177,6 +178,19 @@ def test_flipped_labels_teach_the_opposite(tmp_path: Path) -> None:
     settings = replace(PREFERENCES, oracle=OracleConfig(flip=1.0))
     row = rows_of(train(config(tmp_path, preferences=settings)).path)[-1]
     assert row["learned/label_accuracy"] == 0.0 and row["learned/progress_correlation"] < -0.7
+
+
+def test_random_labels_leave_no_reward_and_the_run_says_so(tmp_path: Path) -> None:
+    settings = replace(PREFERENCES, oracle=OracleConfig(flip=0.5))
+    with pytest.warns(
+        UselessLabelsWarning, match="labels: got 20 that say no more of one another than a coin"
+    ) as said:
+        run = train(config(tmp_path, preferences=settings, total_steps=320))
+    assert sum(w.category is UselessLabelsWarning for w in said) == 1, "said at every stage"
+    for row in rows_of(run.path):
+        assert row["learned/is_flat"] == 1 and row["learned/evidence"] < 2.33
+        assert row["vlm_reward"] == 0 and row["learned/progress_correlation"] is None
+    assert "in 3 of 3 stages" in write_run_report(run.path).read_text()
 
 
 def test_a_labeller_that_stops_leaves_a_run_that_goes_on(

@@ -176,6 +176,10 @@ def preferring(metrics: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
             f"; {wide:.1%} of the wider half" if wide is not None else ""
         )
         figures.append(("labels on the side of more progress", text))
+    flat = [row["learned/stages"] for row in rows if row.get("learned/is_flat")]
+    if flat:
+        text = f"in {len(set(flat))} of {last['stages']:.0f} stages"
+        figures.append(("labels taught nothing, so that every reward was 0", text))
     if last.get("validation_accuracy") is not None:
         name = "held-out labels the learned reward agrees with; its calibration error"
         figures.append((name, f"{last['validation_accuracy']:.1%}; {last['ece']:.3f}"))

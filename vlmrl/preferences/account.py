@@ -46,6 +46,10 @@ class StageReport:
     """Seconds that the last stage's asking took, drawing and storing included."""
     fit_seconds: float | None = None
     """Seconds that the last fit took."""
+    evidence: float | None = None
+    """By how many standard errors the reward predicts unseen labels better than a coin; below 2.33 they teach nothing."""
+    is_flat: float | None = None
+    """1 where the labels teach nothing and the reward is one constant, else 0."""
 
 
 def account(
@@ -65,6 +69,7 @@ def account(
         disagreement=fit.disagreement if fit else None,
         tokens=sum(answer.tokens for _, answer in answered), cost=sum(answer.cost for _, answer in answered),
         ask_seconds=ask_seconds, fit_seconds=fit_seconds,
+        evidence=fit.evidence if fit else None, is_flat=float(reward.is_flat),
     )  # fmt: skip
 
 

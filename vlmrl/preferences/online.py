@@ -4,6 +4,7 @@ the rewards of the whole rollout by the reward of now."""
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import astuple, fields
 from pathlib import Path
@@ -37,6 +38,10 @@ REWARD = "reward"
 """Folder of a run with the reward learned last."""
 _STAGE, _PAIRS = 3, 4
 """Purposes of random numbers, beside the seed."""
+
+
+class UselessLabelsWarning(UserWarning):
+    """The labels so far teach nothing: the reward is one constant."""
 
 
 class PreferenceLearner:
@@ -114,7 +119,10 @@ class PreferenceLearner:
         asked = perf_counter()
         self.reward.fit(self.answered)
         self.stages += 1
+        before = self.report
         self.report = account(self.answered, self.reward, asked - started, perf_counter() - asked)
+        if self.report.is_flat and not before.is_flat:
+            warnings.warn(_useless_text(self.report), UselessLabelsWarning, stacklevel=2)
         self._write()
 
     def _sampler(self) -> PairSampler:
@@ -165,6 +173,14 @@ class PreferenceLearner:
         self.pool.load_state_dict(part("pool/"))
         self.answered.load_state_dict(part("answered/"), self.store, self.labeller, self.question)
         self.reward.load_state_dict(part("reward/"))
+
+
+def _useless_text(report: StageReport) -> str:
+    """Say that the labels teach nothing so far, and what to do."""
+    return (
+        f"labels: got {report.labels:.0f} that say no more of one another than a coin; expected labels that a reward can be "
+        "learned from; until then it is one constant: look at who answers (`vlmrl label RUN` shows the pairs), or ask more"
+    )
 
 
 class OnlinePreferenceReward:
