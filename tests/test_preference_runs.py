@@ -19,7 +19,7 @@ from vlmrl.cli import parse
 from vlmrl.errors import Stopped, UsageError
 from vlmrl.preferences import PoolConfig, PreferenceStore, check_store
 from vlmrl.preferences.account import label_accuracy
-from vlmrl.preferences.chat import BudgetConfig, ChatConfig, ImageConfig
+from vlmrl.preferences.chat import BudgetConfig, ChatConfig, ImageConfig, RetryConfig
 from vlmrl.preferences.configs import (
     ConvConfig,
     FitConfig,
@@ -172,6 +172,32 @@ def test_a_chat_model_over_http_teaches_a_run(tmp_path: Path, monkeypatch: pytes
     assert (
         row["learned/label_accuracy"] > 0.7 and row["learned/tokens"] == 107 * 120
     )  # its eye for red is not ours
+
+
+def test_what_a_network_swallowed_is_asked_in_the_next_stage_also_after_a_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    retry = RetryConfig(attempts=2, base=1e-3)
+    settings = replace(PREFERENCES, chat=ChatConfig(images=ImageConfig(min_side=16), workers=1, retry=retry))
+    script = lambda number, *_: {0: "refusal", 1: "prose"}.get(number, "500" if number < 6 else "")  # noqa: E731
+
+    def stop(progress) -> None:
+        if progress.global_step == 64:
+            raise KeyboardInterrupt
+
+    with ChatServer(script) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        monkeypatch.setenv("VLMRL_CHAT_MODEL", "tiny-vlm")
+        with pytest.raises(KeyboardInterrupt):
+            train(config(tmp_path, labeller="chat", preferences=settings), stop)
+        run = training.resume(tmp_path / "run")
+    first, *_, last = rows_of(run.path)
+    assert (first["learned/pairs_asked"], first["learned/labels"], first["learned/unanswered"]) == (22, 20, 2)
+    assert [last[f"learned/{name}"] for name in ("pairs_asked", "unanswered", "network_failures", "abstained",
+                                                 "refused", "unparseable", "unsure", "look_alike")] == [
+        60, 0, 2, 2, 1, 1, 0, 0]  # fmt: skip
+    with PreferenceStore(run.path / STORE) as store:
+        assert len(store.answered(abstained=True)) == 60
 
 
 def test_flipped_labels_teach_the_opposite(tmp_path: Path) -> None:

@@ -17,10 +17,20 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from preference_fakes import QUESTION, BudgetSpent, CountingLabeller, StreamingFake, pair, segment, some_pairs
+from preference_fakes import (
+    QUESTION,
+    BudgetSpent,
+    CountingLabeller,
+    StreamingFake,
+    Unreachable,
+    pair,
+    segment,
+    some_pairs,
+)
 
 from vlmrl.errors import UsageError
 from vlmrl.preferences import schema
+from vlmrl.preferences.answers import failures
 from vlmrl.preferences.exchange import check_store, export_jsonl, import_jsonl, import_store
 from vlmrl.preferences.protocol import Answer, Pair, Question
 from vlmrl.preferences.store import PreferenceStore, StoreError
@@ -154,6 +164,38 @@ def test_abstentions_are_kept_are_no_ties_and_can_be_asked_again(store: Preferen
         0.07
     )  # 3 + 1 + 3 answers were paid for
     assert (total["answers"], total["abstentions"]) == (3, 0)
+
+
+def test_a_question_that_nobody_answered_stays_open_and_what_it_cost_is_kept(
+    store: PreferenceStore, tmp_path: Path
+):
+    labeller = Unreachable(PAIRS[1].key, PAIRS[2].key)
+    found = store.ask(labeller, PAIRS[:4], QUESTION)
+    assert [a.is_open for a in found.answers] == [False, True, True, False] and found.asked == 4
+    assert store.find(labeller, PAIRS[:4], QUESTION)[1:3] == [None, None]
+    assert store.pending(labeller, QUESTION) == [p.key for p in PAIRS[1:3]]
+    assert len(store.answered(abstained=True)) == 2, "a network failure became an abstention"
+    labeller.lost.remove(PAIRS[1].key)
+    again = store.ask(labeller, PAIRS[:4], QUESTION)
+    assert (again.asked, again.found) == (2, 2) and again.answers[1].label == labeller.label(PAIRS[1])
+    (total,) = store.totals()
+    assert (total["answers"], total["abstentions"], total["failures"]) == (3, 0, 3)
+    assert total["tokens"] == 3 * 7 + 3 * 3
+    assert [a.tokens for a in failures(store, labeller, QUESTION)] == [3] * 3
+    assert export_jsonl(store, tmp_path / "out.jsonl") == 3 and check_store(store) == []
+    with pytest.raises(UsageError, match=r"answer: got label 1\.0 of an open question"):
+        Answer(1.0, "x", is_open=True)
+
+
+def test_a_store_from_before_failures_were_kept_is_taken_up(tmp_path: Path):
+    with PreferenceStore(tmp_path / "old.sqlite") as old:
+        old.ask(CountingLabeller(), PAIRS[:2], QUESTION)
+        with old.writing() as connection:
+            connection.execute("DROP TABLE failures")
+    with PreferenceStore(tmp_path / "old.sqlite") as old:
+        labeller = Unreachable(PAIRS[2].key)
+        assert old.ask(labeller, PAIRS[:3], QUESTION).answers[2].is_open
+        assert len(failures(old, labeller, QUESTION)) == 1
 
 
 def test_pairs_come_back_bit_for_bit_with_their_progress(store: PreferenceStore):

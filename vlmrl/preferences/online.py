@@ -16,7 +16,7 @@ import numpy as np
 from vlmrl.checkpoints import replace_file
 from vlmrl.errors import NonFiniteError
 from vlmrl.preferences.account import StageReport, account
-from vlmrl.preferences.answers import AnsweredPairs, kept_answers
+from vlmrl.preferences.answers import AnsweredPairs, failures, kept_answers
 from vlmrl.preferences.online_config import PreferencesConfig
 from vlmrl.preferences.protocol import Labeller, Question
 from vlmrl.preferences.relabelling import relabel
@@ -83,10 +83,9 @@ class PreferenceLearner:
         if self._store is None:
             self._store = PreferenceStore(self.folder / STORE)
             carry_on = getattr(self.labeller, "carry_on", None)
-            if (
-                carry_on is not None
-            ):  # what an earlier sitting paid counts against the budget of the whole run
-                carry_on(kept_answers(self._store, self.labeller, self.question))
+            if carry_on is not None:  # what earlier sittings paid counts against the budget of the whole run
+                asked = (self._store, self.labeller, self.question)
+                carry_on([*kept_answers(*asked), *failures(*asked)])
         return self._store
 
     def close(self) -> None:
@@ -113,14 +112,18 @@ class PreferenceLearner:
         known = [pair for pair, _ in self.answered]
         found = gather(
             self.pool, self._sampler(), self.store, self.labeller, self.question, wanted, rng,
-            max_pairs=min(2 * wanted, left), exclude=known,
+            max_pairs=min(2 * wanted, left), exclude=known, first=self.answered.open,
         )  # fmt: skip
         self.answered.add(found.answered)
+        self.answered.leave_open(found.open)
         asked = perf_counter()
         self.reward.fit(self.answered)
         self.stages += 1
         before = self.report
-        self.report = account(self.answered, self.reward, asked - started, perf_counter() - asked)
+        lost = failures(self.store, self.labeller, self.question)
+        self.report = account(
+            self.answered, self.reward, asked - started, perf_counter() - asked, lost, len(self.answered.open)
+        )
         if self.report.is_flat and not before.is_flat:
             warnings.warn(_useless_text(self.report), UselessLabelsWarning, stacklevel=2)
         self._write()

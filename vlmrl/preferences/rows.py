@@ -32,6 +32,8 @@ MERGE = _TAKE_OVER.format(again=0)
 INSERT = f"INSERT INTO answers ({ANSWER_NAMES}) VALUES ({', '.join('?' * 14)}) {MERGE}"
 INSERT_AGAIN = INSERT.replace(MERGE, _TAKE_OVER.format(again=1))
 """As INSERT, for what was asked again: a second abstention was paid for, too."""
+INSERT_FAILURE = f"INSERT INTO failures ({ANSWER_NAMES}) VALUES ({', '.join('?' * 14)})"
+"""For an answer that is open."""
 
 
 def answer_key(labeller: Labeller, question: Question) -> Key:

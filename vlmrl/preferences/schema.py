@@ -34,6 +34,15 @@ CREATE TABLE answers (
     UNIQUE (pair, question, labeller, model, parameters)
 );
 """
+FAILURES = """
+CREATE TABLE IF NOT EXISTS failures (
+    number INTEGER PRIMARY KEY, pair TEXT NOT NULL REFERENCES pairs(key), question TEXT NOT NULL,
+    labeller TEXT NOT NULL, model TEXT NOT NULL, parameters TEXT NOT NULL, label REAL CHECK (label IS NULL),
+    reason TEXT NOT NULL, answered_by TEXT NOT NULL, answered_model TEXT NOT NULL, answered_parameters TEXT NOT NULL,
+    seconds REAL NOT NULL, tokens INTEGER NOT NULL, cost REAL NOT NULL, created REAL NOT NULL
+)
+"""
+"""Questions that nobody answered, one row each time: no answers, but they may have been paid for. Older stores lack it."""
 MAX_PIXELS = 64_000_000
 """Frames that say to be larger are not unpacked."""
 LEVEL = 1
@@ -68,6 +77,7 @@ def connect(path: Path, timeout_s: float) -> sqlite3.Connection:
             # A file that may only be read says so now, and not after the first answer was paid for.
             with transaction(connection):
                 connection.execute(f"PRAGMA user_version = {VERSION}")
+                connection.execute(FAILURES)
         except BaseException:
             if connection is not None:
                 connection.close()

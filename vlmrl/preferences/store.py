@@ -28,6 +28,7 @@ from vlmrl.preferences.rows import (
     COLUMNS,
     INSERT,
     INSERT_AGAIN,
+    INSERT_FAILURE,
     UNDER,
     Key,
     answer_key,
@@ -50,7 +51,7 @@ class Asked:
     """What `PreferenceStore.ask` found and asked."""
 
     answers: list[Answer]
-    """One for each pair, in order."""
+    """One for each pair, in order; open ones are not in the store."""
     asked: int
     """Different pairs that the labeller was asked now."""
     found: int
@@ -96,7 +97,8 @@ class PreferenceStore:
         """Answer pairs from the store, and ask the labeller only for what is not there, each different pair once.
 
         Each batch of answers is kept as soon as it is there; of a `StreamingLabeller` each group. Of two processes
-        that want the same, one asks. `ask_again` asks once more where the labeller abstained.
+        that want the same, one asks. `ask_again` asks once more where the labeller abstained. A question that stayed
+        open is asked again by the next call; what the attempt cost is kept.
         Raises: UsageError for a labeller that returns the wrong number of answers; StoreError; what the labeller
             raises, after the answers that it carries (`answers`, in order, None where there is none) were kept.
         """
@@ -104,7 +106,7 @@ class PreferenceStore:
             raise usage_error("batch_size", batch_size, "an integer of at least 1", "256 is a good default")
         different = {pair.key: pair for pair in pairs}
         key = answer_key(labeller, question)
-        answers = self._usable(list(different), key, ask_again)
+        answers, opened = self._usable(list(different), key, ask_again), dict[str, Answer]()
         missing = [k for k in different if k not in answers]
         found, asked = len(answers), 0
         for first in range(0, len(missing), batch_size):
@@ -114,10 +116,10 @@ class PreferenceStore:
                 still = [different[k] for k in part if k not in answers]
                 if still:
                     self.add_pairs(still)
-                    self._ask_missing(labeller, still, question, key, ask_again)
+                    opened |= self._ask_missing(labeller, still, question, key, ask_again)
                     asked += len(still)
                     answers |= self._find([pair.key for pair in still], key)
-        return Asked([answers[pair.key] for pair in pairs], asked, found)
+        return Asked([(opened | answers)[pair.key] for pair in pairs], asked, found)
 
     def record(
         self, labeller: Labeller, pairs: Sequence[Pair], question: Question, answers: Sequence[Answer]
@@ -142,9 +144,14 @@ class PreferenceStore:
 
     def _ask_missing(
         self, labeller: Labeller, pairs: list[Pair], question: Question, key: Key, again: bool
-    ) -> None:
+    ) -> dict[str, Answer]:
+        """Ask, keep what comes, and return what stayed open."""
+        opened: dict[str, Answer] = {}
         for group in answer_groups(labeller, pairs, question):
-            self._write([(pairs[place].key, answer) for place, answer in group], key, again)
+            named = [(pairs[place].key, answer) for place, answer in group]
+            opened |= {name: answer for name, answer in named if answer.is_open}
+            self._write(named, key, again)
+        return opened
 
     # -- writing -----------------------------------------------------------------------------------------------
 
@@ -171,10 +178,13 @@ class PreferenceStore:
 
     def _write(self, answers: list[tuple[str, Answer]], key: Key, again: bool = False) -> None:
         values, now = answer_rows([answer for _, answer in answers]), time.time()
-        rows = [(pair, *key, *value, now) for (pair, _), value in zip(answers, values, strict=True)]
+        rows: dict[bool, list[Any]] = {False: [], True: []}
+        for (pair, answer), value in zip(answers, values, strict=True):
+            rows[answer.is_open].append((pair, *key, *value, now))
         try:
             with self.writing() as connection:
-                connection.executemany(INSERT_AGAIN if again else INSERT, rows)
+                connection.executemany(INSERT_AGAIN if again else INSERT, rows[False])
+                connection.executemany(INSERT_FAILURE, rows[True])
         except StoreError as error:
             raise StoreError(str(error), [answer for _, answer in answers]) from error
 
@@ -243,10 +253,15 @@ class PreferenceStore:
         return [row[0] for row in self.rows(query, answer_key(labeller, question))]
 
     def totals(self) -> list[dict[str, Any]]:
-        """Return what each labeller and model answered and cost: answers, abstentions, tokens, cost, seconds."""
-        rows = self.rows("""SELECT labeller, model, count(*), sum(label IS NULL), sum(tokens), sum(cost), sum(seconds)
-            FROM answers GROUP BY labeller, model ORDER BY labeller, model""")
-        names = ("labeller", "model", "answers", "abstentions", "tokens", "cost", "seconds")
+        """Return what each labeller and model answered and cost: answers, abstentions, tokens, cost, seconds, failures.
+
+        Failures are questions that nobody answered: tokens, cost and seconds are theirs too.
+        """
+        rows = self.rows("""SELECT labeller, model, sum(kept), sum(kept AND label IS NULL), sum(tokens), sum(cost),
+                sum(seconds), sum(NOT kept)
+            FROM (SELECT 1 AS kept, * FROM answers UNION ALL SELECT 0 AS kept, * FROM failures)
+            GROUP BY labeller, model ORDER BY labeller, model""")
+        names = ("labeller", "model", "answers", "abstentions", "tokens", "cost", "seconds", "failures")
         return [dict(zip(names, row, strict=True)) for row in rows]
 
     def _segments(self, keys: Iterable[str]) -> dict[str, Segment]:
