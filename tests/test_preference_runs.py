@@ -97,11 +97,12 @@ def test_a_run_learns_its_reward_in_stages_within_its_budget(tmp_path: Path, qui
 
 
 def test_a_person_goes_over_a_runs_pairs(tmp_path: Path) -> None:
-    run = train(config(tmp_path, total_steps=64))
+    enough = replace(PREFERENCES, first_pairs=60)  # for a reward that says something
+    run = train(config(tmp_path, total_steps=64, preferences=enough))
     from test_label import later
 
     totals = label_run(run.path, person="ada", on_ready=later({2: "finish"}))
-    assert totals["answered"] == 2 and totals["pending"] == 18 and totals["agreement_with_model"] is not None
+    assert totals["answered"] == 2 and totals["pending"] == 58 and totals["agreement_with_model"] is not None
 
 
 @pytest.mark.parametrize("learn_from", ["embeddings", "pixels"])

@@ -110,6 +110,7 @@ class PreferenceLearner:
         wanted = min(config.stage_pairs if self.stages else config.first_pairs, left)
         rng = np.random.default_rng([self.seed, _STAGE, self.stages])
         known = [pair for pair, _ in self.answered]
+        self._foresee()
         found = gather(
             self.pool, self._sampler(), self.store, self.labeller, self.question, wanted, rng,
             max_pairs=min(2 * wanted, left), exclude=known, first=self.answered.open,
@@ -127,6 +128,12 @@ class PreferenceLearner:
         if self.report.is_flat and not before.is_flat:
             warnings.warn(_useless_text(self.report), UselessLabelsWarning, stacklevel=2)
         self._write()
+
+    def _foresee(self) -> None:
+        """Let a person's page know what the reward says of the pairs before they are answered."""
+        for part in (self.labeller, getattr(self.labeller, "second", None)):
+            if hasattr(part, "predict"):
+                part.predict = self.reward.probabilities if self.reward.fits else None  # type: ignore[union-attr]
 
     def _sampler(self) -> PairSampler:
         judge: Any = self.reward

@@ -107,7 +107,9 @@ class Answer:
 
     def __post_init__(self) -> None:
         if self.is_open and self.label is not None:
-            raise usage_error("answer", f"label {self.label} of an open question", "none", "mend the labeller")
+            raise usage_error(
+                "answer", f"label {self.label} of an open question", "none", "mend the labeller"
+            )
         if self.label is not None and not (math.isfinite(self.label) and 0.0 <= self.label <= 1.0):
             raise usage_error(
                 "label", self.label, "a number from 0 to 1, or None to abstain", "mend the labeller"

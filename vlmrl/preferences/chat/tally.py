@@ -124,7 +124,10 @@ class Tally:
             counts, abstentions = self._counts.copy(), dict(self._abstentions)
         sided = counts["first"] + counts["second"]
         return ChatReport(
-            **{name: counts[name] for name in ("pairs", "labels", "ties", "open", "replies", "failures", "repeated")},
+            **{
+                name: counts[name]
+                for name in ("pairs", "labels", "ties", "open", "replies", "failures", "repeated")
+            },
             abstentions=abstentions,
             first_share=counts["first"] / sided if sided else None,
             flip_rate=counts["flips"] / counts["both"] if counts["both"] else None,
