@@ -18,7 +18,7 @@ ORDER = [
     "rewards.answers", "rewards.asking", "rewards.ensemble", "rewards.sources", "rewards.learned", "rewards",
     "horizon", "wrappers", "vector", "sb3",
     "agents.config", "agents.buffer", "agents.gae", "agents.networks", "agents.normalise", "agents.update", "agents.ppo",
-    "agents", "rollout", "checkpoints", "runs", "progress", "overlay", "video", "plots", "page", "report",
+    "agents", "rollout", "checkpoints", "runs", "progress", "overlay", "video", "plots", "page", "figures", "report",
     "preferences.formulas", "preferences.configs", "preferences.protocol", "preferences.asking", "preferences.embedding",
     "preferences.segments", "preferences.samplers", "preferences.schema", "preferences.rows",
     "preferences.claims", "preferences.store", "preferences.exchange", "preferences.stage", "preferences.oracle",

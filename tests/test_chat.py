@@ -16,6 +16,7 @@ import pytest
 from chat_server import PASSING, REPLIES, ChatServer, share_of_faults
 
 from vlmrl.errors import UsageError
+from vlmrl.preferences.account import abstentions, chat_figures
 from vlmrl.preferences.chat import (
     BudgetConfig,
     BudgetSpent,
@@ -27,7 +28,7 @@ from vlmrl.preferences.chat import (
     TooManyFailures,
     measure_injection,
 )
-from vlmrl.preferences.protocol import Labeller, Pair, Question, Segment
+from vlmrl.preferences.protocol import Answer, Labeller, Pair, Question, Segment
 from vlmrl.preferences.store import PreferenceStore
 
 QUESTION = Question("to make the square red")
@@ -120,6 +121,9 @@ def test_a_biased_model_teaches_nothing_and_is_found_out():
     assert [a.label for a in answers] == [0.5] * 5 and "orders disagree" in answers[0].reason
     report = labeller.report()
     assert (report.first_share, report.flip_rate, report.ties) == (1.0, 1.0, 5)
+    kept = chat_figures(answers)
+    assert (kept["first_share"], kept["flip_rate"], kept["unparseable_rate"]) == (1.0, 1.0, 0.0)
+    assert chat_figures([Answer(1.0, "encoder")]) == {}
 
 
 def test_a_tie_is_one_and_unsure_is_none():
@@ -221,6 +225,15 @@ def test_three_in_ten_requests_spoilt_give_no_wrong_label(prompt):
     assert sum(report.abstentions.values()) + report.open == 100 - report.labels
     assert report.open == sum(a.is_open for a in answers) and 0.05 < report.failure_rate < 0.35
     assert report.repeated == len(waits) > 0
+    said = [a for a in answers if not a.is_open]
+    kept = chat_figures(said, [a for a in answers if a.is_open])  # what is left of it all once it was kept
+    assert (kept["first_share"], kept["flip_rate"], kept["calls"]) == pytest.approx(
+        (report.first_share, report.flip_rate, report.calls)
+    )
+    unparseable = report.abstentions["unparseable"] + report.abstentions["cut off"]
+    assert kept["unparseable_rate"] == pytest.approx(unparseable / len(said))
+    counted = abstentions(said)
+    assert counted["unparseable"] == unparseable and counted["refused"] == report.abstentions["refusal"]
 
 
 @pytest.mark.parametrize("fault", PASSING)
@@ -264,7 +277,7 @@ def test_what_the_network_swallowed_is_asked_again_and_what_was_said_is_not(faul
             return ""
         return "prose" if number == 0 else fault if number < 5 else ""
 
-    retry = RetryConfig(attempts=2, timeout=0.2 if fault == "timeout" else 1.0)
+    retry = RetryConfig(attempts=2, timeout=1.0)
     with PreferenceStore(tmp_path / "store.sqlite") as store, ChatServer(script) as server:
         labeller = make(server, workers=1, retry=retry)
         found = store.ask(labeller, pairs, QUESTION).answers

@@ -197,8 +197,15 @@ def test_what_a_network_swallowed_is_asked_in_the_next_stage_also_after_a_stop(
     assert [last[f"learned/{name}"] for name in ("pairs_asked", "unanswered", "network_failures", "abstained",
                                                  "refused", "unparseable", "unsure", "look_alike")] == [
         60, 0, 2, 2, 1, 1, 0, 0]  # fmt: skip
+    assert last["learned/calls"] == len(server.seen) and last["learned/unparseable_rate"] == 1 / 60
+    assert (
+        0 < last["learned/first_share"] < 1 and last["learned/flip_rate"] == 0 and last["learned/cost"] == 0
+    )
     with PreferenceStore(run.path / STORE) as store:
         assert len(store.answered(abstained=True)) == 60
+    page = write_run_report(run.path).read_text()
+    assert "1.7% unparseable, 1 refused, 0 unsure" in page and "2; 0 pairs are still open" in page
+    assert f"tokens in {len(server.seen)} calls" in page and "the first image was preferred in" in page
 
 
 def test_flipped_labels_teach_the_opposite(tmp_path: Path) -> None:
@@ -295,3 +302,12 @@ def test_the_report_says_nothing_of_preferences_where_there_are_none() -> None:
     shown = dict(preferring([row]))
     assert shown["pairs asked"] == "12 in 2 stages, 3 without a label"
     assert shown["paid for answers"] == "0.25 for 4,000 tokens"
+    heard = {"unparseable_rate": 0.125, "refused": 1.0, "unsure": 0.0, "first_share": 0.75, "flip_rate": 0.5,
+             "calls": 24.0, "network_failures": 2.0, "unanswered": 1.0}  # fmt: skip
+    shown = dict(preferring([row | {f"learned/{name}": value for name, value in heard.items()}]))
+    assert shown["replies of the chat model without a label"] == "12.5% unparseable, 1 refused, 0 unsure"
+    assert shown["questions that brought no reply"] == "2; 1 pairs are still open"
+    assert shown["position bias: the first image was preferred in"] == (
+        "75.0% of verdicts; 50.0% of pairs were judged otherwise when turned round"
+    )
+    assert shown["paid for answers"] == "0.25 for 4,000 tokens in 24 calls"

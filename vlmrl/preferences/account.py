@@ -70,6 +70,14 @@ class StageReport:
     """How often a question got no reply, however often it was repeated: no abstentions."""
     unanswered: float | None = None
     """Pairs that are open because of that, and are asked again."""
+    unparseable_rate: float | None = None
+    """Share of a chat model's replies to pairs that were no answer, or were cut off; of others None, as what follows."""
+    first_share: float | None = None
+    """Share of "the first image" among its single verdicts for one of both; 0.5 without position bias."""
+    flip_rate: float | None = None
+    """Share of pairs decided in both orders whose two verdicts disagree."""
+    calls: float | None = None
+    """Requests to it, repeated ones and those without a reply among them."""
 
 
 def account(
@@ -101,6 +109,7 @@ def account(
         ask_seconds=ask_seconds, fit_seconds=fit_seconds,
         evidence=fit.evidence if fit else None, is_flat=float(reward.is_flat),
         **abstentions(answers), network_failures=len(failures), unanswered=unanswered,
+        **chat_figures(answers, failures),
     )  # fmt: skip
 
 
@@ -112,6 +121,28 @@ def abstentions(answers: Sequence[Answer]) -> dict[str, float]:
         if answer.label is None
     )
     return {name: float(kinds[name]) for name in ("unsure", *dict.fromkeys(KINDS.values()))}
+
+
+def chat_figures(answers: Sequence[Answer], failures: Sequence[Answer] = ()) -> dict[str, float | None]:
+    """Return position bias, unparseable share and requests of a chat model's answers, as they were kept; {} without any.
+
+    So they are the same after a run was stopped and taken up, whichever sitting asked.
+    """
+    replied = [answer.parameters[HEARD] for answer in answers if HEARD in answer.parameters]
+    heard = [*replied, *(answer.parameters[HEARD] for answer in failures if HEARD in answer.parameters)]
+    if not heard:
+        return {}
+    asked = [one for one in replied if one["orders"]]
+    sided = [p > 0.5 for one in heard for p in one["orders"] if p not in (None, 0.5)]
+    both = [one["orders"] for one in heard if len(one["orders"]) == 2 and None not in one["orders"]]
+    flips = [np.sign(first - 0.5) != np.sign(0.5 - turned) for first, turned in both]
+    bad = sum(KINDS.get(one["kind"]) == "unparseable" for one in asked)
+    return {
+        "unparseable_rate": bad / len(asked) if asked else None,
+        "first_share": float(np.mean(sided)) if sided else None,
+        "flip_rate": float(np.mean(flips)) if flips else None,
+        "calls": float(sum(one["calls"] for one in heard)),
+    }
 
 
 def label_accuracy(answered: Sequence[tuple[Pair, Answer]]) -> tuple[float | None, float | None]:
