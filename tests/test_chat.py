@@ -150,6 +150,25 @@ def test_log_probabilities_become_soft_labels():
     assert [a.label for a in hard] == [truth(p) for p in pairs]
 
 
+def test_at_a_temperature_above_zero_each_sample_is_an_answer_of_its_own(tmp_path):
+    pairs = make_pairs(2)
+    with ChatServer() as server, PreferenceStore(tmp_path / "store.sqlite") as store:
+        for asked, settings in enumerate(
+            ({}, {"temperature": 0.7}, {"temperature": 0.7, "sample": 1}, {"temperature": 0.9, "seed": 5}), 1
+        ):
+            labeller = make(server, **settings)
+            assert store.ask(labeller, pairs, QUESTION).asked == 2 and len(server.seen) == 4 * asked
+            assert store.ask(make(server, **settings), pairs, QUESTION).asked == 0, "a run taken up asks anew"
+            assert labeller.is_deterministic == (not settings)
+        assert len(store.answered()) == 8
+        make(server, temperature=0.7, sample=2, seed=5).answer(pairs[:1], QUESTION)
+        assert [body.get("seed") for _, body in server.seen[-2:]] == [7, 7]
+        assert "sample" not in make(server).parameters, "answers at temperature 0 got another key"
+    for settings in ({"sample": 1}, {"sample": -1, "temperature": 1.0}):
+        with pytest.raises(UsageError, match="sample: got"):
+            ChatConfig(**settings)
+
+
 def test_clips_are_sent_as_a_strip_or_as_pictures():
     pair = Pair(segment(200, 6), segment(30, 6, seed=3))
     with ChatServer() as server:

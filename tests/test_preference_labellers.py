@@ -15,6 +15,7 @@ from preference_fakes import QUESTION, BudgetSpent, CountingLabeller, Unreachabl
 
 from vlmrl.errors import UsageError
 from vlmrl.preferences.answers import failures, kept_answers
+from vlmrl.preferences.asking import is_deterministic
 from vlmrl.preferences.chat import BudgetConfig, ChatConfig, ChatLabeller
 from vlmrl.preferences.chat import BudgetSpent as BudgetSpent_
 from vlmrl.preferences.encoder_labeller import (
@@ -244,6 +245,13 @@ def test_only_what_is_unsure_is_escalated():
     assert isinstance(routed, Labeller) and routed.parameters["margin"] == 0.2
     wide = RoutedLabeller(first, second, RoutedConfig(margin=0.25))
     assert wide.answer(SIX, QUESTION)[3].label is None and wide.report.abstained == 1
+
+
+def test_a_routed_labeller_is_as_deterministic_as_its_parts():
+    one, other = Says("cheap", CHEAP), Says("better", BETTER)
+    assert is_deterministic(one) and is_deterministic(RoutedLabeller(one, other))
+    other.is_deterministic = False
+    assert not is_deterministic(RoutedLabeller(one, other))
 
 
 def test_the_budget_goes_to_the_least_sure_and_is_never_exceeded():

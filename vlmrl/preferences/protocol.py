@@ -124,6 +124,7 @@ class Labeller(Protocol):
         name: who answers; part of the store's key.
         model: the model behind it, or "".
         parameters: JSON values that its answers depend on (prompt, temperature, seed, ...); the store's key holds them.
+        is_deterministic: False where the same question may get another answer; may be left out otherwise.
     """
 
     name: str

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from vlmrl.errors import usage_error
-from vlmrl.preferences.asking import answer_groups, collected
+from vlmrl.preferences.asking import answer_groups, collected, is_deterministic
 from vlmrl.preferences.protocol import Answer, Group, Labeller, Pair, Question
 
 
@@ -65,6 +65,7 @@ class RoutedLabeller:
         self.parameters: dict[str, Any] = {
             **asdict(self.config), "first": first.parameters, "second": second.parameters,
         }  # fmt: skip
+        self.is_deterministic = is_deterministic(first) and is_deterministic(second)
         self.report = RoutedReport(0, 0, 0, 0)
 
     def carry_on(self, answers: Sequence[Answer]) -> None:

@@ -33,7 +33,8 @@ class _Interrupted(Exception):
 class ChatLabeller:
     """Asks a chat model which of two segments is closer to the goal, in both orders.
 
-    Attributes: name "chat"; model, its name; parameters, all that its answers depend on besides.
+    Attributes: name "chat"; model, its name; parameters, all that its answers depend on besides; is_deterministic,
+    whether its temperature is 0.
     Source: RL-VLM-F (arXiv 2402.03681) for the two-stage question. Deviations: both orders are asked and a
     disagreement is a tie; what is not exactly an answer is an abstention, where RL-VLM-F makes it -1 and spends the
     query; pairs that look the same are not paid for; after an abstention the other order is not asked. A question that the
@@ -59,7 +60,7 @@ class ChatLabeller:
         self.endpoint = find_endpoint(self.config, os.environ if environ is None else environ)
         self.model = self.endpoint.model
         self.prompt = PROMPTS[self.config.prompt]
-        self.parameters = self._parameters()
+        self.parameters, self.is_deterministic = self._parameters(), self.config.temperature == 0
         self._clock = clock
         self._stop, self._error_lock = threading.Event(), threading.Lock()
         self._error: BaseException | None = None
@@ -77,6 +78,8 @@ class ChatLabeller:
         }
         if self.prompt.name == "two-stage":
             found["describe_tokens"] = self.config.describe_tokens
+        if self.config.temperature:
+            found["sample"] = self.config.sample
         return found | {"images": asdict(self.config.images)}
 
     def report(self) -> ChatReport:
