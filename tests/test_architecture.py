@@ -21,7 +21,7 @@ ORDER = [
     "agents", "rollout", "checkpoints", "runs", "progress", "overlay", "video", "plots", "page", "figures", "report",
     "preferences.formulas", "preferences.configs", "preferences.protocol", "preferences.asking", "preferences.embedding",
     "preferences.segments", "preferences.samplers", "preferences.schema", "preferences.rows",
-    "preferences.claims", "preferences.store", "preferences.exchange", "preferences.stage", "preferences.oracle",
+    "preferences.claims", "preferences.reading", "preferences.store", "preferences.known", "preferences.exchange", "preferences.stage", "preferences.oracle",
     "preferences.encoder_labeller", "preferences.routed", "preferences.bradley_terry", "preferences.calibration",
     "preferences.networks", "preferences.labelled", "preferences.fitting", "preferences.evidence", "preferences.weights", "preferences.learned",
     "preferences.learning", "preferences.relabelling",
@@ -49,7 +49,7 @@ DOORS = {
     "stable_baselines3": {"sb3", "sb3_preferences"},
     "jax": {"agents.gae", "agents.networks", "agents.normalise", "agents.update", "agents.ppo", "doctor"},
     "optax": {"agents.update"},
-    "sqlite3": {"preferences.schema", "preferences.store", "preferences.exchange"},
+    "sqlite3": {"preferences.schema", "preferences.reading", "preferences.store", "preferences.exchange"},
     "httpx2": {"preferences.chat.transport"},
     "tyro": {"commands.outcome", "task_options", "adapt.options", "cli"},
 }

@@ -208,6 +208,28 @@ def test_what_a_network_swallowed_is_asked_in_the_next_stage_also_after_a_stop(
     assert f"tokens in {len(server.seen)} calls" in page and "the first image was preferred in" in page
 
 
+def test_what_another_run_paid_for_is_known_and_not_paid_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = replace(PREFERENCES, chat=ChatConfig(images=ImageConfig(min_side=16)))
+    knowing = replace(settings, known=(tmp_path / "run",))
+    with ChatServer() as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        monkeypatch.setenv("VLMRL_CHAT_MODEL", "tiny-vlm")
+        with pytest.raises(UsageError, match=r"preferences\.known: got .*run; expected a store"):
+            train(config(tmp_path, out=tmp_path / "second", labeller="chat", preferences=knowing))
+        assert not (tmp_path / "second").exists()
+        first = train(config(tmp_path, labeller="chat", preferences=settings, total_steps=192))
+        paid = len(server.seen)
+        run = train(config(tmp_path, out=tmp_path / "second", labeller="chat", preferences=knowing))
+    one, last = rows_of(first.path)[-1], rows_of(run.path)[-1]
+    assert (one["learned/pairs_asked"], one["learned/reused"], one["learned/calls"]) == (30, 0, paid)
+    assert (last["learned/pairs_asked"], last["learned/reused"]) == (60, 30)
+    assert last["learned/calls"] == len(server.seen) - paid == 60 and last["learned/tokens"] == 107 * 60
+    assert "60 in 5 stages, 30 answered in other runs" in write_run_report(run.path).read_text()
+    assert training.resume(run.path).config.preferences.known == (tmp_path / "run",)
+
+
 def test_flipped_labels_teach_the_opposite(tmp_path: Path) -> None:
     settings = replace(PREFERENCES, oracle=OracleConfig(flip=1.0))
     row = rows_of(train(config(tmp_path, preferences=settings)).path)[-1]
@@ -282,6 +304,8 @@ def test_what_cannot_be_learned_from_is_refused_before_anything_is_written(
 def test_the_command_line_takes_a_labeller() -> None:
     command = parse(["train", "cartpole", "--labeller", "encoder", "--preferences.pairs", "500"])
     assert command.labeller == "encoder" and command.preferences.pairs == 500
+    known = parse(["train", "cartpole", "--labeller", "chat", "--preferences.known", "a.sqlite", "runs/b"])
+    assert known.preferences.known == (Path("a.sqlite"), Path("runs/b"))
     assert parse(["train", "cartpole"]).labeller is None
 
 

@@ -30,6 +30,7 @@ def preferring(metrics: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
         return []
     last = {key.removeprefix("learned/"): value for key, value in rows[-1].items()}
     without = f", {last['abstained']:.0f} without a label" if last.get("abstained") else ""
+    without += f", {last['reused']:,.0f} answered in other runs" if last.get("reused") else ""
     figures = [("pairs asked", f"{last['pairs_asked']:,.0f} in {last['stages']:.0f} stages{without}")]
     if last.get("label_accuracy") is not None:
         wide = last.get("label_accuracy_wide")

@@ -11,6 +11,7 @@ import numpy as np
 
 from vlmrl.preferences.chat.answers import HEARD
 from vlmrl.preferences.protocol import Answer, Pair
+from vlmrl.preferences.rows import REUSED
 
 if TYPE_CHECKING:
     from vlmrl.preferences.learned import LearnedReward
@@ -70,6 +71,8 @@ class StageReport:
     """How often a question got no reply, however often it was repeated: no abstentions."""
     unanswered: float | None = None
     """Pairs that are open because of that, and are asked again."""
+    reused: float | None = None
+    """Answers, of all those above, that were taken over from other runs and cost nothing."""
     unparseable_rate: float | None = None
     """Share of a chat model's replies to pairs that were no answer, or were cut off; of others None, as what follows."""
     first_share: float | None = None
@@ -109,7 +112,7 @@ def account(
         ask_seconds=ask_seconds, fit_seconds=fit_seconds,
         evidence=fit.evidence if fit else None, is_flat=float(reward.is_flat),
         **abstentions(answers), network_failures=len(failures), unanswered=unanswered,
-        **chat_figures(answers, failures),
+        reused=sum(REUSED in answer.parameters for answer in answers), **chat_figures(answers, failures),
     )  # fmt: skip
 
 
@@ -128,10 +131,12 @@ def chat_figures(answers: Sequence[Answer], failures: Sequence[Answer] = ()) -> 
 
     So they are the same after a run was stopped and taken up, whichever sitting asked.
     """
-    replied = [answer.parameters[HEARD] for answer in answers if HEARD in answer.parameters]
-    heard = [*replied, *(answer.parameters[HEARD] for answer in failures if HEARD in answer.parameters)]
-    if not heard:
+    by_chat = [answer for answer in [*answers, *failures] if HEARD in answer.parameters]
+    if not by_chat:
         return {}
+    heard = [answer.parameters[HEARD] for answer in by_chat]
+    replied = [answer.parameters[HEARD] for answer in by_chat if not answer.is_open]
+    paid = [answer for answer in by_chat if REUSED not in answer.parameters]
     asked = [one for one in replied if one["orders"]]
     sided = [p > 0.5 for one in heard for p in one["orders"] if p not in (None, 0.5)]
     both = [one["orders"] for one in heard if len(one["orders"]) == 2 and None not in one["orders"]]
@@ -141,7 +146,7 @@ def chat_figures(answers: Sequence[Answer], failures: Sequence[Answer] = ()) -> 
         "unparseable_rate": bad / len(asked) if asked else None,
         "first_share": float(np.mean(sided)) if sided else None,
         "flip_rate": float(np.mean(flips)) if flips else None,
-        "calls": float(sum(one["calls"] for one in heard)),
+        "calls": float(sum(a.parameters[HEARD]["calls"] for a in paid)),
     }
 
 

@@ -17,9 +17,11 @@ from vlmrl.checkpoints import replace_file
 from vlmrl.errors import NonFiniteError
 from vlmrl.preferences.account import StageReport, account
 from vlmrl.preferences.answers import AnsweredPairs, failures, kept_answers
+from vlmrl.preferences.known import KnownAnswers
 from vlmrl.preferences.online_config import PreferencesConfig
 from vlmrl.preferences.protocol import Labeller, Question
 from vlmrl.preferences.relabelling import relabel
+from vlmrl.preferences.rows import REUSED
 from vlmrl.preferences.samplers import Disagreement, Entropy, Mixture, PairSampler, Uniform, VisualGap
 from vlmrl.preferences.segments import SegmentPool
 from vlmrl.preferences.stage import gather
@@ -55,6 +57,8 @@ class PreferenceLearner:
         render: draws states (B, S) as frames, or None where the pool is given frames.
         folder: where the store is kept, and the reward and its predictions after each refit.
 
+    Raises: UsageError where `config.known` names no store.
+
     Attributes: `pool`, to which rollouts are added; `answered`; `steps`, environment steps seen; `report`, of the last
     stage.
     """
@@ -75,21 +79,24 @@ class PreferenceLearner:
         self.answered = AnsweredPairs()
         self.steps, self.stages = 0, 0
         self.report = StageReport()
+        self._known = KnownAnswers(config.known)
         self._store: PreferenceStore | None = None
 
     @property
     def store(self) -> PreferenceStore:
         """The store, opened when it is first needed. Raises: StoreError."""
         if self._store is None:
-            self._store = PreferenceStore(self.folder / STORE)
+            self._store = PreferenceStore(self.folder / STORE, elsewhere=self._known.find)
             carry_on = getattr(self.labeller, "carry_on", None)
             if carry_on is not None:  # what earlier sittings paid counts against the budget of the whole run
                 asked = (self._store, self.labeller, self.question)
-                carry_on([*kept_answers(*asked), *failures(*asked)])
+                own = [answer for answer in kept_answers(*asked) if REUSED not in answer.parameters]
+                carry_on([*own, *failures(*asked)])
         return self._store
 
     def close(self) -> None:
-        """Close the store."""
+        """Close the store, and those of other runs."""
+        self._known.close()
         if self._store is not None:
             self._store.close()
             self._store = None

@@ -21,6 +21,8 @@ KEPT = "pair, question, labeller, model, parameters"
 """What an answer is kept under."""
 UNDER = "question = ? AND labeller = ? AND model = ? AND parameters = ?"
 """What an answer is kept under besides its pair, as a condition on an `answer_key`."""
+REUSED = "taken_from"
+"""Where an answer's parameters name the store of another run that it was taken from."""
 ANSWER_NAMES = f"{KEPT}, {COLUMNS}, created"
 _TAKE_OVER = f"""ON CONFLICT ({KEPT}) DO UPDATE SET label = excluded.label, answered_by = excluded.answered_by,
     reason = excluded.reason, answered_model = excluded.answered_model,

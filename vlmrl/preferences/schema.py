@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -58,17 +59,22 @@ class StoreError(UsageError):
         self.answers = list(answers)
 
 
-def connect(path: Path, timeout_s: float) -> sqlite3.Connection:
+def connect(path: Path, timeout_s: float, *, reading: bool = False) -> sqlite3.Connection:
     """Open the store at `path`, made if there is none; waits up to `timeout_s` for other writers.
 
+    reading: open one that is there, and write nothing.
     Raises: StoreError for a file that is no store, or of another version, and where it may not be written.
     """
     connection = None
     with told_plainly(path):
         try:
-            connection = sqlite3.connect(
-                path, timeout=timeout_s, isolation_level=None, check_same_thread=False
-            )
+            options: dict[str, Any] = {"isolation_level": None, "check_same_thread": False}
+            if reading:
+                name = f"{path.absolute().as_uri()}?mode=ro"
+                connection = sqlite3.connect(name, timeout=timeout_s, uri=True, **options)
+                _check_kind(connection, path)
+                return connection
+            connection = sqlite3.connect(path, timeout=timeout_s, **options)
             connection.execute("PRAGMA foreign_keys = ON")
             if _is_empty(connection):
                 _make(connection, timeout_s)
