@@ -81,14 +81,17 @@ def configured(task: str, labeller: str, seed: int) -> TrainConfig:
     return replace(config, labeller=name, preferences=asked, seed=seed, total_steps=length, video=False)
 
 
-def run_row(config: TrainConfig, labeller: str, episodes: int) -> dict[str, Any]:
-    """Train once in the run's own folder, `config.out`; return the row, but for its oracle's success (`with_oracles`)."""
+def run_row(config: TrainConfig, labeller: str, episodes: int, repeat: int = 1) -> dict[str, Any]:
+    """Train once in the run's own folder, `config.out`; return the row, but for its oracle's success (`with_oracles`).
+
+    repeat: environment steps for which SAC holds an action.
+    """
     assert config.out is not None
     task = config.task.name
     if task in METAWORLD:
         from experiments import sac_preferences
 
-        row = sac_preferences.run_one(config, episodes)
+        row = sac_preferences.run_one(config, episodes, repeat)
     else:
         row = common.run_one(config, SETTINGS[task].horizons, episodes, None)
         row.pop("condition")
@@ -109,13 +112,13 @@ def _evidence(labeller: str) -> str:
     return "in-domain, caption-supervised" if labeller == "encoder" else "the world's own progress"
 
 
-def settings_of(config: TrainConfig) -> dict[str, Any]:
-    """Return what decides a run: the settings of the agent that is trained."""
+def settings_of(config: TrainConfig, repeat: int = 1) -> dict[str, Any]:
+    """Return what decides a run: the settings of the agent that is trained; repeat as of `run_row`."""
     if config.task.name not in METAWORLD:
         return settings.settings_of(config)
     from experiments import sac_preferences
 
-    return sac_preferences.settings_of(config)
+    return sac_preferences.settings_of(config, repeat)
 
 
 def with_oracles(rows: Sequence[Row]) -> list[Row]:
@@ -208,7 +211,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
     common.add_arguments(parser, "preferences")
     parser.add_argument("--report", action="store_true", help="run nothing")
+    held = "environment steps for which an action is held, by SAC on Meta-World only"
+    parser.add_argument("--action-repeat", type=int, default=1, metavar="N", help=held)
     args = common.parsed(parser, arguments)
+    if args.action_repeat < 1:
+        parser.error(f"action-repeat: got {args.action_repeat}; expected 1 or more; 1 holds none")
     book = Book(args.results)
     # The oracle goes first whether it is asked for or not: each row is to hold what it reached.
     wanted = []
@@ -221,9 +228,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         failed = fill(
             book,
             wanted,
-            lambda named, config: run_row(config, named["labeller"], args.episodes),
+            lambda named, config: run_row(config, named["labeller"], args.episodes, args.action_repeat),
             lambda: report(args.results),
-            settings_of,
+            lambda config: settings_of(config, args.action_repeat),
         )
         if book.rows:
             report(args.results)

@@ -194,6 +194,26 @@ def test_a_plain_environment_is_learned_by_sac_and_a_finished_run_is_not_trained
     assert read_metrics(folder)[-1]["global_step"] == 64
 
 
+def test_actions_can_be_held_and_steps_stay_those_of_the_environment(lamp: list[str], tmp_path: Path) -> None:
+    config = preferences.configured("soccer", "oracle", 0)
+    assert sac_preferences.settings_of(config, 2) != sac_preferences.settings_of(config)
+    assert "action_repeat" not in str(sac_preferences.settings_of(config)), (
+        "rows of before would be run again"
+    )
+    env = sac_preferences.make_held(config, 3)
+    env.reset(seed=0)
+    ends = [env.step(env.action_space.sample())[3] for _ in range(3)]
+    assert ends == [False, False, True] and env.render().ndim == 3  # 3 + 3 + 2 steps of 8
+    preferences.main([*lamp, "--labellers", "oracle", "--action-repeat", "2"])
+    (row,) = json.loads((tmp_path / "preferences.json").read_text())
+    assert (row["env_steps"], row["frames_scored"], row["agent"]["action_repeat"]) == (256, 128, 2)
+    assert row["pairs_asked"] == 30 and row["label_accuracy"] == 1.0 and list(row["success"]) == ["8"]
+    folder = tmp_path / "runs" / "preferences-soccer-oracle-0"
+    assert [line["global_step"] for line in read_metrics(folder)] == [128, 256]
+    with pytest.raises(SystemExit):
+        preferences.main([*lamp, "--action-repeat", "0"])
+
+
 def test_the_memory_benchmark_fills_a_buffer_that_a_run_began(
     lamp: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
