@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks.label_pools import pools_of
 from experiments.common import RESULTS, provenance
-from experiments.preferences import SEVEN
+from experiments.preference_targets import SEVEN
 from vlmrl.checkpoints import replace_file
 from vlmrl.encoders import load_encoder
 from vlmrl.preferences.calibration import accuracy_by_gap, calibrate

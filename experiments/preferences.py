@@ -3,6 +3,7 @@
     python -m experiments.preferences                                    # encoder and oracle; skips what is there
     python -m experiments.preferences --tasks cartpole --labellers encoder control_flipped_labels --seeds 0
     python -m experiments.preferences --report                           # the table of what is there
+    python -m experiments.preferences --labellers control_random_labels control_flipped_labels    # must fail
 
 Rows go to results/preferences.json, one for each training run. The policy is trained on a reward learned from at most
 1,000 answered pairs of single frames and on nothing else; the oracle answers by the world's own progress and is the
@@ -15,7 +16,8 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -23,13 +25,19 @@ from typing import Any
 import numpy as np
 
 from experiments import aggregate, common, settings
+from experiments import preference_targets as targets
 from experiments.book import Book, Row
 from experiments.filling import end, fill
+from experiments.preference_targets import GOOD, NEAR, SEEDS, count, reaches
+from experiments.preference_targets import SEVEN as SEVEN
 from experiments.weights import EARLIER, footnote, is_earlier
 from vlmrl.checkpoints import replace_file
 from vlmrl.errors import UsageError
+from vlmrl.preferences.calibration import accuracy_by_gap
 from vlmrl.preferences.online_config import LabellerName, PreferencesConfig
-from vlmrl.preferences.oracle import OracleConfig
+from vlmrl.preferences.oracle import OracleConfig, progress
+from vlmrl.preferences.reading import ReadOnlyStore
+from vlmrl.preferences.store import STORE
 from vlmrl.runs import read_metrics
 from vlmrl.tasks import METAWORLD
 from vlmrl.training import TrainConfig, preset
@@ -55,8 +63,6 @@ SETTINGS: dict[str, Setting] = {
 }
 """Task -> settings, fixed before any run of the table; RL-VLM-F's tasks first, extras last. Agent, sentence and else steps are those of the task's preset; on
 Meta-World the agent is stable-baselines3's SAC, see `experiments.sac_preferences`."""
-SEVEN = ("cartpole", "straighten_rope", "fold_cloth", "pass_water", *METAWORLD)
-"""RL-VLM-F's tasks; those without settings are not run yet."""
 LABELLERS: dict[str, tuple[LabellerName, OracleConfig]] = {
     "encoder": ("encoder", OracleConfig()),
     "oracle": ("oracle", OracleConfig()),
@@ -65,11 +71,12 @@ LABELLERS: dict[str, tuple[LabellerName, OracleConfig]] = {
     "control_flipped_labels": ("oracle", OracleConfig(flip=1.0)),
 }
 """Who answers: one answer in ten of the noisy oracle is wrong, and of the controls every second and every one."""
-SEEDS = (0, 1, 2)
-NEAR = 0.05
-"""A policy reaches the oracle's where its success is lower by no more than this,"""
-GOOD = 0.9
-"""and the oracle's own is at least this: reaching a policy that fails says nothing."""
+REPORTED = (
+    "pairs_asked", "labels", "abstained", "label_accuracy", "label_accuracy_wide", "validation_accuracy", "ece",
+    "progress_correlation", "stages", "unparseable", "refused", "network_failures", "unanswered", "reused",
+    "first_share", "flip_rate", "calls", "tokens", "cost",
+)  # fmt: skip
+"""What a row takes over of the learner's last figures, see `vlmrl.preferences.account`."""
 
 
 def configured(task: str, labeller: str, seed: int) -> TrainConfig:
@@ -81,14 +88,17 @@ def configured(task: str, labeller: str, seed: int) -> TrainConfig:
     return replace(config, labeller=name, preferences=asked, seed=seed, total_steps=length, video=False)
 
 
-def run_row(config: TrainConfig, labeller: str, episodes: int) -> dict[str, Any]:
-    """Train once in the run's own folder, `config.out`; return the row, but for its oracle's success (`with_oracles`)."""
+def run_row(config: TrainConfig, labeller: str, episodes: int, repeat: int = 1) -> dict[str, Any]:
+    """Train once in the run's own folder, `config.out`; return the row, but for its oracle's success (`with_oracles`).
+
+    repeat: environment steps for which SAC holds an action.
+    """
     assert config.out is not None
     task = config.task.name
     if task in METAWORLD:
         from experiments import sac_preferences
 
-        row = sac_preferences.run_one(config, episodes)
+        row = sac_preferences.run_one(config, episodes, repeat)
     else:
         row = common.run_one(config, SETTINGS[task].horizons, episodes, None)
         row.pop("condition")
@@ -97,25 +107,42 @@ def run_row(config: TrainConfig, labeller: str, episodes: int) -> dict[str, Any]
     curve = aggregate.thinned(metrics)
     return {
         **row, "labeller": labeller, "oracle_success": None, "evidence": _evidence(labeller),
-        **{name: last.get(name) for name in (
-            "pairs_asked", "labels", "abstained", "label_accuracy", "label_accuracy_wide", "validation_accuracy", "ece",
-            "progress_correlation",
-        )},
+        **{name: last.get(name) for name in REPORTED},
+        "beyond_chance": last.get("evidence"),
+        "flat_stages": len({row["learned/stages"] for row in metrics if row.get("learned/is_flat")}),
+        "label_accuracy_by_gap": by_gap(config.out / STORE, str(config.labeller)),
         "checkpoint": "latest", "curve": curve,
     }  # fmt: skip
+
+
+def by_gap(store: Path, labeller: str) -> list[dict[str, float]]:
+    """Return how often a labeller's answers in a run's store were right, in ten equal parts by the gap of progress."""
+    if not store.is_file():  # a run so short that nobody was asked
+        return []
+    with closing(ReadOnlyStore(store)) as opened:
+        answered = opened.answered(labeller=labeller)
+    known = [
+        (progress(pair.first) - progress(pair.second), answer.label)
+        for pair, answer in answered
+        if pair.first.progress is not None and pair.second.progress is not None
+    ]
+    if not known:
+        return []
+    gaps, labels = (np.array(column, float) for column in zip(*known, strict=True))
+    return [asdict(part) for part in accuracy_by_gap(gaps, labels)]
 
 
 def _evidence(labeller: str) -> str:
     return "in-domain, caption-supervised" if labeller == "encoder" else "the world's own progress"
 
 
-def settings_of(config: TrainConfig) -> dict[str, Any]:
-    """Return what decides a run: the settings of the agent that is trained."""
+def settings_of(config: TrainConfig, repeat: int = 1) -> dict[str, Any]:
+    """Return what decides a run: the settings of the agent that is trained; repeat as of `run_row`."""
     if config.task.name not in METAWORLD:
         return settings.settings_of(config)
     from experiments import sac_preferences
 
-    return sac_preferences.settings_of(config)
+    return sac_preferences.settings_of(config, repeat)
 
 
 def with_oracles(rows: Sequence[Row]) -> list[Row]:
@@ -132,34 +159,6 @@ def table(rows: Sequence[Row]) -> str:
     for (task, labeller), mine in aggregate.groups(rows, task=SETTINGS, labeller=LABELLERS):
         lines.append(_line(task, labeller, mine))
     return "\n".join([*lines, "", count(rows)]) + "\n" + footnote(rows)
-
-
-def reaches(rows: Sequence[Row]) -> str:
-    """Say whether the policies of a task and labeller reach the oracle's of the same seeds at each horizon: yes, no or why not known."""
-    if not rows or not all(row["oracle_success"] for row in rows):
-        return "not run"
-    means = [
-        (aggregate.iqm([row["success"][h] for row in rows]), aggregate.iqm([row["oracle_success"][h] for row in rows]))
-        for h in rows[0]["success"]
-    ]  # fmt: skip
-    if any(oracle < GOOD for _, oracle in means):
-        return f"oracle below {GOOD:.0%}"
-    return "yes" if all(mine >= oracle - NEAR for mine, oracle in means) else "no"
-
-
-def count(rows: Sequence[Row]) -> str:
-    """Return how many of RL-VLM-F's seven tasks the encoder's labels solve as well as the oracle's, over all seeds."""
-    verdicts: dict[str, list[str]] = {}
-    for task in SEVEN:
-        mine = [row for row in rows if (row["task"], row["labeller"]) == (task, "encoder")]
-        seeds = {row["seed"] for row in mine}
-        verdict = reaches(mine)
-        if verdict != "not run" and not seeds >= set(SEEDS):
-            verdict = "not all seeds"
-        verdicts.setdefault(verdict, []).append(task)
-    rest = [f"{verdict}: {', '.join(tasks)}" for verdict, tasks in verdicts.items() if verdict != "yes"]
-    reached = f"{len(verdicts.get('yes', []))} of {len(SEVEN)} tasks reach the oracle's policy"
-    return "; ".join([reached, *rest]) + "."
 
 
 def _line(task: str, labeller: str, rows: Sequence[Row]) -> str:
@@ -195,7 +194,15 @@ def report(results: Path) -> None:
         f"oracle's answers, where that one reaches {GOOD:.0%} itself. Labels right: on the side of more progress, ties half. The encoder is in-domain."
     )
     with book.held():
-        replace_file(results.with_suffix(".md"), f"{claim}\n\n{table(book.rows)}".encode())
+        parts = [
+            targets.table(book.rows, results.parent),
+            claim,
+            table(book.rows),
+            targets.gap_table(book.rows),
+        ]
+        replace_file(
+            results.with_suffix(".md"), "\n\n".join(part.strip() for part in parts if part).encode() + b"\n"
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -208,7 +215,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
     common.add_arguments(parser, "preferences")
     parser.add_argument("--report", action="store_true", help="run nothing")
+    held = "environment steps for which an action is held, by SAC on Meta-World only"
+    parser.add_argument("--action-repeat", type=int, default=1, metavar="N", help=held)
     args = common.parsed(parser, arguments)
+    if args.action_repeat < 1:
+        parser.error(f"action-repeat: got {args.action_repeat}; expected 1 or more; 1 holds none")
     book = Book(args.results)
     # The oracle goes first whether it is asked for or not: each row is to hold what it reached.
     wanted = []
@@ -221,12 +232,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         failed = fill(
             book,
             wanted,
-            lambda named, config: run_row(config, named["labeller"], args.episodes),
+            lambda named, config: run_row(config, named["labeller"], args.episodes, args.action_repeat),
             lambda: report(args.results),
-            settings_of,
+            lambda config: settings_of(config, args.action_repeat),
         )
         if book.rows:
             report(args.results)
+            print(targets.table(book.rows, args.results.parent))
             print(table(book.rows))
         end(failed)
     except UsageError as error:

@@ -2,6 +2,10 @@
 
 `experiments.preferences` calls it. Settings are PEBBLE's and RL-VLM-F's for Meta-World where two cores allow: smaller
 networks and batches, eight environments at once. A run that was stopped goes on from its last checkpoint.
+
+`repeat` holds each action for so many environment steps (Gymnasium's `RepeatAction`; RL-VLM-F holds none, and 1 is the
+default): the agent decides, is drawn and is updated that many times less, and explores as much further for it. Steps of
+settings and rows are environment steps whatever it is.
 """
 
 from __future__ import annotations
@@ -10,11 +14,15 @@ import json
 import shutil
 import time
 from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gymnasium import Env
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.wrappers import RepeatAction
 from stable_baselines3 import SAC
 from stable_baselines3.common.callbacks import BaseCallback
 
@@ -26,7 +34,7 @@ from vlmrl.checkpoints import replace_file
 from vlmrl.configs import to_plain
 from vlmrl.encoders import load_encoder
 from vlmrl.evaluation import run_episodes
-from vlmrl.making import make_env, make_envs
+from vlmrl.making import make_env
 from vlmrl.preferring import make_learner
 from vlmrl.runs import METRICS, read_metrics
 from vlmrl.runtime import limit_threads, without_display
@@ -43,14 +51,21 @@ SETTINGS: dict[str, Any] = {
 }  # fmt: skip
 
 
-def make_sac(config: TrainConfig, folder: Path) -> tuple[SAC, FrameRewards]:
-    """Return the agent of a run's settings, and what rewards it."""
+def make_held(config: TrainConfig, repeat: int) -> Env:
+    """Return an environment of a run's task that holds each action for `repeat` steps."""
+    env = make_env(config.task, config.task.horizon)
+    return env if repeat == 1 else RepeatAction(env, repeat)
+
+
+def make_sac(config: TrainConfig, folder: Path, repeat: int = 1) -> tuple[SAC, FrameRewards]:
+    """Return the agent of a run's settings, and what rewards it; both count decisions."""
     encoder = load_encoder(config.encoder)
     assert config.labeller is not None
-    learner = make_learner(config.labeller, config.preferences, config.task, encoder, folder, config.seed)
+    asked = replace(config.preferences, every=max(1, config.preferences.every // repeat))
+    learner = make_learner(config.labeller, asked, config.task, encoder, folder, config.seed)
     frames = FrameRewards(learner)
-    envs = VLMVecEnv([partial(make_env, config.task, config.task.horizon)] * NUM_ENVS, frames)
-    model = SAC("MlpPolicy", envs, buffer_size=config.total_steps, replay_buffer_class=EmbeddingReplayBuffer,
+    envs = VLMVecEnv([partial(make_held, config, repeat)] * NUM_ENVS, frames)
+    model = SAC("MlpPolicy", envs, buffer_size=config.total_steps // repeat, replay_buffer_class=EmbeddingReplayBuffer,
                 replay_buffer_kwargs={"frames": frames}, seed=config.seed, device="cpu",
                 **deepcopy(SETTINGS))  # SAC writes into policy_kwargs  # fmt: skip
     return model, frames
@@ -59,15 +74,16 @@ def make_sac(config: TrainConfig, folder: Path) -> tuple[SAC, FrameRewards]:
 class Diary(BaseCallback):
     """Appends a line to the run's metrics now and then: steps, seconds, recent success, what was asked and how it went."""
 
-    def __init__(self, frames: FrameRewards, folder: Path) -> None:
+    def __init__(self, frames: FrameRewards, folder: Path, repeat: int = 1) -> None:
         super().__init__()
-        self.frames, self.file = frames, folder / METRICS
+        self.frames, self.file, self.repeat = frames, folder / METRICS, repeat
         self.started, self.before = time.perf_counter(), seconds_of(folder)
         self._written = 0
 
     def _on_training_start(self) -> None:
         """Take out lines from after the checkpoint that the run goes on from."""
-        rows = [row for row in read_metrics(self.file.parent) if row["global_step"] <= self.num_timesteps]
+        reached = self.num_timesteps * self.repeat
+        rows = [row for row in read_metrics(self.file.parent) if row["global_step"] <= reached]
         replace_file(self.file, "".join(json.dumps(row) + "\n" for row in rows).encode())
         self._written = self.num_timesteps
 
@@ -88,7 +104,7 @@ class Diary(BaseCallback):
         episodes, wins = self.model.ep_info_buffer or (), self.model.ep_success_buffer or ()
         lengths = sum(episode["l"] for episode in episodes)
         row = {
-            "global_step": self.num_timesteps,
+            "global_step": self.num_timesteps * self.repeat,
             "seconds": round(self.before + time.perf_counter() - self.started, 1),
             "success": float(np.mean(wins)) if wins else None,
             "vlm_reward": sum(episode["r"] for episode in episodes) / lengths if lengths else None,
@@ -114,12 +130,13 @@ class Policy:
         return self.model.predict(obs, deterministic=deterministic)[0]
 
 
-def judge(config: TrainConfig, model: SAC, episodes: int) -> float:
+def judge(config: TrainConfig, model: SAC, episodes: int, repeat: int = 1) -> float:
     """Return the share of fresh episodes that end in success, by the world's own check."""
     verdicts: list[bool] = []
     while len(verdicts) < episodes:
         count = min(JUDGED_AT_ONCE, episodes - len(verdicts))
-        envs = make_envs(config.task, count)
+        makers = [partial(make_held, config, repeat)] * count
+        envs = SyncVectorEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP)
         try:
             found = run_episodes(Policy(model), envs, seed=10_000 + 1000 * config.seed + len(verdicts))
         finally:
@@ -128,20 +145,22 @@ def judge(config: TrainConfig, model: SAC, episodes: int) -> float:
     return float(np.mean(verdicts))
 
 
-def settings_of(config: TrainConfig) -> dict[str, Any]:
+def settings_of(config: TrainConfig, repeat: int = 1) -> dict[str, Any]:
     """Return what decides a run, as `experiments.settings.settings_of`, but with SAC in the place of PPO.
 
     Its arguments are a list: to `agree`, one that only one of two lists holds is a difference.
     """
-    arguments = [[name, to_plain(value)] for name, value in sorted({**SETTINGS, "explore": EXPLORE}.items())]
+    held = {"action_repeat": repeat} if repeat != 1 else {}
+    given = {**SETTINGS, "explore": EXPLORE, **held}
+    arguments = [[name, to_plain(value)] for name, value in sorted(given.items())]
     return {**settings_of_ppo(config), "agent": {"name": "SAC", "arguments": arguments}, "num_envs": NUM_ENVS}
 
 
-def open_folder(config: TrainConfig, weights: str | None) -> Path:
+def open_folder(config: TrainConfig, weights: str | None, repeat: int = 1) -> Path:
     """Return the run's folder, `config.out`; what other settings or weights left there goes first."""
     assert config.out is not None
     who = {"labeller": config.labeller, "encoder": config.encoder, "weights": weights, "seed": config.seed}
-    known = {**who, "settings": settings_of(config)}
+    known = {**who, "settings": settings_of(config, repeat)}
     file = config.out / "sac.json"
     began = json.loads(file.read_bytes()) if file.is_file() else {}
     if not (began.keys() >= known.keys() and agree(began, known)):
@@ -151,22 +170,21 @@ def open_folder(config: TrainConfig, weights: str | None) -> Path:
     return config.out
 
 
-def run_one(config: TrainConfig, episodes: int) -> dict[str, Any]:
+def run_one(config: TrainConfig, episodes: int, repeat: int = 1) -> dict[str, Any]:
     """Train to the end and judge the last policy; return the row, as `experiments.common.run_one` does."""
     limit_threads()
     without_display()
     known = known_before(config)
-    folder = open_folder(config, known["weights"])
+    folder = open_folder(config, known["weights"], repeat)
     load = Load()
-    model, frames = make_sac(config, folder)
-    diary = Diary(frames, folder)
-    learn(
-        model, frames, config.total_steps, explore=EXPLORE, checkpoint_every=CHECKPOINT_EVERY, callback=diary
-    )
+    model, frames = make_sac(config, folder, repeat)
+    diary = Diary(frames, folder, repeat)
+    learn(model, frames, config.total_steps // repeat, explore=EXPLORE // repeat, checkpoint_every=CHECKPOINT_EVERY,
+          callback=diary)  # fmt: skip
     burden = load.row()
     model.get_env().close()  # type: ignore[union-attr]
     return {
-        **known, "settings": settings_of(config), "agent": {"name": "SAC", **SETTINGS}, "env_steps": model.num_timesteps,
-        "frames_scored": model.num_timesteps, "wall_seconds": seconds_of(folder), **burden,
-        "success": {str(config.task.horizon): judge(config, model, episodes)}, "episodes": episodes,
+        **known, "settings": settings_of(config, repeat), "agent": {"name": "SAC", **SETTINGS, "action_repeat": repeat},
+        "env_steps": model.num_timesteps * repeat, "frames_scored": model.num_timesteps, "wall_seconds": seconds_of(folder), **burden,
+        "success": {str(config.task.horizon): judge(config, model, episodes, repeat)}, "episodes": episodes,
     }  # fmt: skip

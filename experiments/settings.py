@@ -27,7 +27,12 @@ def settings_of(config: TrainConfig) -> dict[str, Any]:
     if config.asks_rarely:
         found["learned"] = plain["learned"]
     if config.labeller is not None:
-        found["preferences"] = {k: v for k, v in plain["preferences"].items() if k not in ("chat", "person")}
+        undecided = (
+            "chat",
+            "person",
+            "known",
+        )  # who is asked and where, not what is learned from the answers
+        found["preferences"] = {k: v for k, v in plain["preferences"].items() if k not in undecided}
     return found
 
 

@@ -86,6 +86,19 @@ class StreamingFake(CountingLabeller):
             yield [(place, Answer(self.label(pairs[place]), self.name))]
 
 
+class Unreachable(CountingLabeller):
+    """Leave every pair open whose key is in `lost`, at a cost of 3 tokens."""
+
+    def __init__(self, *lost: str) -> None:
+        super().__init__("unreachable")
+        self.lost = set(lost)
+
+    def answer(self, pairs: Sequence[Pair], question: Question) -> list[Answer]:
+        answers = super().answer(pairs, question)
+        nobody = Answer(None, self.name, "gave up", self.model, tokens=3, is_open=True)
+        return [nobody if p.key in self.lost else a for p, a in zip(pairs, answers, strict=True)]
+
+
 class BudgetSpent(RuntimeError):
     """What a labeller raises in the middle, with the answers given so far."""
 

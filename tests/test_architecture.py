@@ -18,12 +18,12 @@ ORDER = [
     "rewards.answers", "rewards.asking", "rewards.ensemble", "rewards.sources", "rewards.views", "rewards.learned", "rewards",
     "horizon", "wrappers", "vector", "sb3",
     "agents.config", "agents.buffer", "agents.gae", "agents.networks", "agents.normalise", "agents.update", "agents.ppo",
-    "agents", "rollout", "checkpoints", "runs", "progress", "overlay", "video", "plots", "page", "report",
+    "agents", "rollout", "checkpoints", "runs", "progress", "overlay", "video", "plots", "page", "figures", "report",
     "preferences.formulas", "preferences.configs", "preferences.protocol", "preferences.asking", "preferences.embedding",
     "preferences.segments", "preferences.samplers", "preferences.schema", "preferences.rows",
-    "preferences.claims", "preferences.store", "preferences.exchange", "preferences.stage", "preferences.oracle",
+    "preferences.claims", "preferences.reading", "preferences.store", "preferences.known", "preferences.exchange", "preferences.stage", "preferences.oracle",
     "preferences.encoder_labeller", "preferences.routed", "preferences.bradley_terry", "preferences.calibration",
-    "preferences.networks", "preferences.labelled", "preferences.fitting", "preferences.weights", "preferences.learned",
+    "preferences.networks", "preferences.labelled", "preferences.fitting", "preferences.evidence", "preferences.weights", "preferences.learned",
     "preferences.learning", "preferences.relabelling",
     "preferences.chat.config", "preferences.chat.errors", "preferences.chat.transport", "preferences.chat.retry",
     "preferences.chat.budget", "preferences.chat.images", "preferences.chat.prompts", "preferences.chat.answers",
@@ -49,7 +49,7 @@ DOORS = {
     "stable_baselines3": {"sb3", "sb3_preferences", "sb3_replay"},
     "jax": {"agents.gae", "agents.networks", "agents.normalise", "agents.update", "agents.ppo", "doctor"},
     "optax": {"agents.update"},
-    "sqlite3": {"preferences.schema", "preferences.store", "preferences.exchange"},
+    "sqlite3": {"preferences.schema", "preferences.reading", "preferences.store", "preferences.exchange"},
     "httpx2": {"preferences.chat.transport"},
     "tyro": {"commands.outcome", "task_options", "adapt.options", "cli"},
 }
@@ -57,7 +57,7 @@ DOORS = {
 
 PREFERENCES_WITH_TORCH = {
     "preferences.encoder_labeller", "preferences.bradley_terry", "preferences.networks", "preferences.fitting",
-    "preferences.learned", "preferences.learning", "preferences.relabelling", "preferences.online",
+    "preferences.evidence", "preferences.learned", "preferences.learning", "preferences.relabelling", "preferences.online",
 }  # fmt: skip
 """Asking, keeping and drawing pairs must not need torch."""
 

@@ -16,6 +16,7 @@ import pytest
 from chat_server import PASSING, REPLIES, ChatServer, share_of_faults
 
 from vlmrl.errors import UsageError
+from vlmrl.preferences.account import abstentions, chat_figures
 from vlmrl.preferences.chat import (
     BudgetConfig,
     BudgetSpent,
@@ -27,7 +28,7 @@ from vlmrl.preferences.chat import (
     TooManyFailures,
     measure_injection,
 )
-from vlmrl.preferences.protocol import Labeller, Pair, Question, Segment
+from vlmrl.preferences.protocol import Answer, Labeller, Pair, Question, Segment
 from vlmrl.preferences.store import PreferenceStore
 
 QUESTION = Question("to make the square red")
@@ -87,10 +88,9 @@ def test_answers_what_the_pictures_show(prompt, json_schema):
     report = labeller.report()
     assert (report.first_share, report.flip_rate, report.failure_rate) == (0.5, 0.0, 0.0)
     json.dumps(answers[0].parameters, allow_nan=False)
-    assert (
-        answers[0].parameters["prompt"].startswith(f"{prompt}@")
-        and answers[0].parameters == labeller.parameters
-    )
+    assert answers[0].parameters["prompt"].startswith(f"{prompt}@")
+    heard = {"kind": "", "orders": [truth(pairs[0]), 1 - truth(pairs[0])], "calls": 2 * stages}
+    assert answers[0].parameters == {**labeller.parameters, "heard": heard}
 
 
 def test_the_two_stage_question_is_worded_as_published():
@@ -121,6 +121,9 @@ def test_a_biased_model_teaches_nothing_and_is_found_out():
     assert [a.label for a in answers] == [0.5] * 5 and "orders disagree" in answers[0].reason
     report = labeller.report()
     assert (report.first_share, report.flip_rate, report.ties) == (1.0, 1.0, 5)
+    kept = chat_figures(answers)
+    assert (kept["first_share"], kept["flip_rate"], kept["unparseable_rate"]) == (1.0, 1.0, 0.0)
+    assert chat_figures([Answer(1.0, "encoder")]) == {}
 
 
 def test_a_tie_is_one_and_unsure_is_none():
@@ -145,6 +148,25 @@ def test_log_probabilities_become_soft_labels():
             assert [round(a.label, 6) for a in answers] == [0.8 if truth(p) else 0.2 for p in pairs]
         hard = make(server).answer(pairs, QUESTION)
     assert [a.label for a in hard] == [truth(p) for p in pairs]
+
+
+def test_at_a_temperature_above_zero_each_sample_is_an_answer_of_its_own(tmp_path):
+    pairs = make_pairs(2)
+    with ChatServer() as server, PreferenceStore(tmp_path / "store.sqlite") as store:
+        for asked, settings in enumerate(
+            ({}, {"temperature": 0.7}, {"temperature": 0.7, "sample": 1}, {"temperature": 0.9, "seed": 5}), 1
+        ):
+            labeller = make(server, **settings)
+            assert store.ask(labeller, pairs, QUESTION).asked == 2 and len(server.seen) == 4 * asked
+            assert store.ask(make(server, **settings), pairs, QUESTION).asked == 0, "a run taken up asks anew"
+            assert labeller.is_deterministic == (not settings)
+        assert len(store.answered()) == 8
+        make(server, temperature=0.7, sample=2, seed=5).answer(pairs[:1], QUESTION)
+        assert [body.get("seed") for _, body in server.seen[-2:]] == [7, 7]
+        assert "sample" not in make(server).parameters, "answers at temperature 0 got another key"
+    for settings in ({"sample": 1}, {"sample": -1, "temperature": 1.0}):
+        with pytest.raises(UsageError, match="sample: got"):
+            ChatConfig(**settings)
 
 
 def test_clips_are_sent_as_a_strip_or_as_pictures():
@@ -219,8 +241,18 @@ def test_three_in_ten_requests_spoilt_give_no_wrong_label(prompt):
     assert report.calls >= served["requests"] and set(served["faults"]) == {*REPLIES, *PASSING}
     assert 0.2 < sum(served["faults"].values()) / served["requests"] < 0.4
     assert report.labels == sum(label is not None for label, _ in labels) > 30
-    assert sum(report.abstentions.values()) == 100 - report.labels and 0.05 < report.failure_rate < 0.35
+    assert sum(report.abstentions.values()) + report.open == 100 - report.labels
+    assert report.open == sum(a.is_open for a in answers) and 0.05 < report.failure_rate < 0.35
     assert report.repeated == len(waits) > 0
+    said = [a for a in answers if not a.is_open]
+    kept = chat_figures(said, [a for a in answers if a.is_open])  # what is left of it all once it was kept
+    assert (kept["first_share"], kept["flip_rate"], kept["calls"]) == pytest.approx(
+        (report.first_share, report.flip_rate, report.calls)
+    )
+    unparseable = report.abstentions["unparseable"] + report.abstentions["cut off"]
+    assert kept["unparseable_rate"] == pytest.approx(unparseable / len(said))
+    counted = abstentions(said)
+    assert counted["unparseable"] == unparseable and counted["refused"] == report.abstentions["refusal"]
 
 
 @pytest.mark.parametrize("fault", PASSING)
@@ -242,13 +274,44 @@ def test_bad_replies_abstain_and_are_not_asked_again(fault):
     assert labeller.report().abstentions == {kind: 3} and labeller.report().failure_rate == 1.0
 
 
-def test_n_faults_take_at_most_the_attempts_and_then_abstain():
+def test_n_faults_take_at_most_the_attempts_and_then_leave_the_question_open():
     waits = Waits()
     with ChatServer(lambda *_: "500") as server:
-        (answer,) = make(server, waits, retry=RetryConfig(attempts=3)).answer(make_pairs(1), QUESTION)
-    assert answer.label is None and answer.reason == "gave up: 3 attempts, the last: status 500"
+        labeller = make(server, waits, retry=RetryConfig(attempts=3))
+        (answer,) = labeller.answer(make_pairs(1), QUESTION)
+    assert answer.is_open and answer.reason == "gave up: 3 attempts, the last: status 500"
     assert len(server.seen) == 3 and len(waits) == 2
     assert waits[0] <= 1 and waits[1] <= 2
+    report = labeller.report()
+    assert (report.pairs, report.open, report.abstentions, report.failures) == (1, 1, {}, 1)
+
+
+@pytest.mark.parametrize("fault", ["429", "500", "half-json", "timeout"])
+def test_what_the_network_swallowed_is_asked_again_and_what_was_said_is_not(fault, tmp_path):
+    """RL-VLM-F makes a failed call a label of -1, and keeps it."""
+    pairs, broken = make_pairs(6), [True]
+
+    def script(number, repetition, digest):
+        if not broken:
+            return ""
+        return "prose" if number == 0 else fault if number < 5 else ""
+
+    retry = RetryConfig(attempts=2, timeout=1.0)
+    with PreferenceStore(tmp_path / "store.sqlite") as store, ChatServer(script) as server:
+        labeller = make(server, workers=1, retry=retry)
+        found = store.ask(labeller, pairs, QUESTION).answers
+        assert [a.is_open for a in found] == [False, True, True, False, False, False]
+        assert found[0].label is None and labeller.report().abstentions == {"unparseable": 1}
+        assert store.pending(labeller, QUESTION) == [p.key for p in pairs[1:3]]
+        paid = sum(a.tokens for a in found)
+        assert paid == labeller.report().tokens, "what the failures cost was lost"
+        broken.clear()
+        asked = len(server.seen)
+        again = store.ask(make(server, workers=1), pairs, QUESTION)
+        assert (again.asked, again.found, len(server.seen) - asked) == (2, 4, 4)
+        assert [a.label for a in again.answers] == [None, *map(truth, pairs[1:])]
+        (total,) = store.totals()
+        assert total["failures"] == 2 and total["tokens"] == paid + 4 * 107
 
 
 def test_retry_after_is_honoured_up_to_the_deadline():
@@ -259,7 +322,7 @@ def test_retry_after_is_honoured_up_to_the_deadline():
         assert len(waits) == 1 and 7 <= waits[0] <= 8
         server.retry_after = "7000"
         (answer,) = make(server, waits, both_orders=False).answer(make_pairs(2)[1:], QUESTION)
-    assert answer.label is None and "asks for 7000 s" in answer.reason and len(waits) == 1
+    assert answer.is_open and "asks for 7000 s" in answer.reason and len(waits) == 1
 
 
 def test_a_broken_server_is_left_after_a_few_requests_with_what_was_answered():
@@ -497,4 +560,4 @@ def test_a_reply_that_trickles_in_ends_at_the_timeout():
     (answer,) = make(url, retry=RetryConfig(attempts=1, timeout=0.3)).answer(make_pairs(1), QUESTION)
     done.set()
     listener.close()
-    assert answer.label is None and "timeout" in answer.reason and time.monotonic() - start < 5
+    assert answer.is_open and "timeout" in answer.reason and time.monotonic() - start < 5

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -33,6 +34,7 @@ from vlmrl.preferences.human.clips import filmstrip
 from vlmrl.preferences.human.server import LabelServer
 from vlmrl.preferences.human.session import LEASE, LabelSession, agreement, is_turned
 from vlmrl.preferences.human.sink import Given
+from vlmrl.preferences.human.store_sink import PredictionFile
 from vlmrl.preferences.protocol import Answer, Labeller, Pair, Question, Segment, task_question
 from vlmrl.preferences.store import PREDICTIONS, STORE, PreferenceStore
 from vlmrl.runs import RunFolder
@@ -336,8 +338,8 @@ def test_a_port_that_is_taken_is_refused():
 # The command and the labeller -----------------------------------------------------------------------------
 
 
-def answer_all(url: str, choices: dict[int, str], finish: bool = True) -> None:
-    """Answer over HTTP as the page would; left where nothing else is said."""
+def answer_all(url: str, choices: dict[int, str], finish: bool = True) -> dict[str, int]:
+    """Answer over HTTP as the page would, left where nothing else is said; return the agreement shown last."""
     host, token = url.removeprefix("http://").rstrip("/").split("/")
     connection = http.client.HTTPConnection(host, timeout=10)
 
@@ -352,6 +354,7 @@ def answer_all(url: str, choices: dict[int, str], finish: bool = True) -> None:
         number += 1
     if finish:
         post("finish")
+    return state["agreement"]
 
 
 def later(*arguments):
@@ -426,6 +429,62 @@ def test_a_store_is_a_sink(run_with_store):
         assert sink.put(pairs[0].key, Answer(1.0, "human", seconds=2.5))
         assert [g.key for g in sink.given()] == [pairs[2].key, pairs[0].key]
         assert len(store.answered()) == 4
+
+
+def test_a_prediction_is_settled_before_the_answer_and_never_made_anew(run_with_store):
+    """A model refitted on an answer agrees with it: that would be no agreement."""
+    pairs, question = make_pairs(4), task_question(get_task("cartpole"))
+    keys, file = [pair.key for pair in pairs], run_with_store / PREDICTIONS
+
+    def predicts(**by_number: float) -> None:
+        file.write_text(json.dumps({keys[int(name[1:])]: p for name, p in by_number.items()}))
+        os.utime(file, ns=(predicts.now, predicts.now))
+        predicts.now += 10**9
+
+    predicts.now = 10**18
+    predicts(k0=0.2)
+    with PreferenceStore(run_with_store / STORE) as store:
+        known = PredictionFile(file)
+        sink = StoreSink(store, HumanLabeller("ada"), question, known.of)
+        assert sink.shown(keys[0]).prediction == 0.2 and sink.shown(keys[1]).prediction is None
+        predicts(k0=0.9, k1=0.9, k2=0.7)  # the run refitted while the person looked at the first two
+        for key, label in ((keys[0], 1.0), (keys[1], 1.0), (keys[2], 1.0)):
+            assert sink.put(key, Answer(label, "human"))
+        assert agreement(sink.given()) == (
+            1,
+            2,
+        )  # of the third, which was first seen after that, it was right
+        predicts(k0=1.0, k1=1.0, k2=1.0)
+        later_on = StoreSink(store, HumanLabeller("ada"), question, PredictionFile(file).of)
+        assert [g.prediction for g in later_on.given()] == [0.2, None, 0.7]
+        assert later_on.take_back(keys[0]) and later_on.shown(keys[0]).prediction == 0.2
+        assert later_on.put(keys[0], Answer(1.0, "human")) and agreement(later_on.given()) == (1, 2)
+    totals = label_run(run_with_store, person="ada", on_ready=later({0: "finish"}))
+    assert totals["agreement_with_model"] == 0.5
+
+
+def test_the_page_is_never_told_a_prediction():
+    pairs = make_pairs(2)
+    session = LabelSession(MemorySink(pairs, QUESTION, {pair.key: 0.9 for pair in pairs}))
+    state = session.state("a")
+    assert set(state["pair"]) == {"key", "goal", "baseline"} and state["agreement"] == {"same": 0, "of": 0}
+    session.answer("a", pairs[0].key, wanted(pairs[0].key, True))
+    assert session.state("a")["agreement"] == {"same": 1, "of": 1}
+
+
+def test_a_person_asked_by_a_run_is_compared_with_the_model_before_it_learns(tmp_path):
+    pairs = make_pairs(2)
+    for store in (None, tmp_path / "preferences.sqlite"):
+        labeller = HumanLabeller("ada", open_browser=False, store=store)
+        labeller.predict = lambda asked: np.array([0.9 if p.key == pairs[0].key else 0.1 for p in asked])
+        choices = {n: wanted(pair.key, True) for n, pair in enumerate(pairs)}
+        with ThreadPoolExecutor(1) as person:
+            started = []
+            labeller._options["on_ready"] = lambda url, at=started: at.append(
+                person.submit(answer_all, url, choices)  # noqa: B023
+            )
+            assert [a.label for a in labeller.answer(pairs, QUESTION)] == [1.0, 1.0]
+            assert started[0].result() == {"same": 1, "of": 2}
 
 
 def test_a_person_asked_by_a_store_loses_nothing_and_goes_on(tmp_path):

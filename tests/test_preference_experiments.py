@@ -14,6 +14,7 @@ from stable_baselines3 import SAC
 from test_preference_runs import PREFERENCES, SMALL, draw
 
 from benchmarks import replay_memory
+from experiments import preference_targets as targets
 from experiments import preferences, sac_preferences
 from experiments.book import locked
 from vlmrl.rollout import ResumeWarning
@@ -49,12 +50,19 @@ def test_rows_carry_the_oracles_success_and_the_book_resumes(
     assert all(set(row) >= FIELDS for row in rows)
     assert all(row["oracle_success"] == rows[0]["success"] and row["pairs_asked"] == 30 for row in rows)
     assert [rows[0]["label_accuracy"], rows[1]["label_accuracy"]] == [1.0, 0.0]
+    for row, right in zip(rows[:2], (1.0, 0.0), strict=True):
+        by_gap = row["label_accuracy_by_gap"]
+        assert [part["accuracy"] for part in by_gap] == [right] * 10 and sum(p["count"] for p in by_gap) == 30
+        assert by_gap[0]["low"] < by_gap[-1]["high"]
+        assert row["flat_stages"] in (0, 1, 2) and row["stages"] == 2 and row["network_failures"] == 0
     assert rows[2]["evidence"] == "in-domain, caption-supervised" and rows[2]["env_steps"] == 128
     monkeypatch.setattr(preferences, "run_row", lambda *_: pytest.fail("ran again what is in the book"))
     preferences.main([*small, "--labellers", "control_flipped_labels"])
     shown = capsys.readouterr().out
     assert "| cartpole | control_flipped_labels | 0 |" in shown and "| 0.0% |" in shown
     assert "0 of 7 tasks reach the oracle's policy" in shown
+    written = (tmp_path / "preferences.md").read_text()
+    assert "| cartpole | oracle | 100% | 100% |" in written and "to be reached" in written.splitlines()[0]
     assert shown.splitlines()[-2] in (tmp_path / "preferences.md").read_text()
 
 
@@ -108,6 +116,35 @@ def test_the_seven_tasks_are_counted_and_stand_first() -> None:
     assert [task for task in preferences.SEVEN if task in preferences.SETTINGS] == list(preferences.SETTINGS)[
         :-2
     ]
+
+
+def test_each_line_of_the_issues_table_is_read_from_rows_and_benchmarks(tmp_path: Path) -> None:
+    assert targets.table([], tmp_path).count("| not run |") == 6 and targets.gap_table([]) == ""
+    rows = made("cartpole", 1.0, 1.0)
+    for row, accuracies in zip(rows, ([0.5, 1.0], [0.7, 1.0], [0.6, 0.7]), strict=True):
+        row["label_accuracy_by_gap"] = [{"low": 0, "high": 1, "count": 9, "accuracy": a} for a in accuracies]
+    for who, success in (("control_random_labels", 0.1), ("control_flipped_labels", 0.97)):
+        rows += [{**row, "labeller": who, "success": {"200": success}} for row in made("cartpole", 1.0, 1.0)]
+    labels = [{"task": "cartpole", "seconds": 7.0, "pairs": 1000, "hardware": {"cores": 2}, "accuracy_above_median_gap": 0.98},
+              {"task": "soccer", "seconds": 9.0, "pairs": 1000, "hardware": {"cores": 2}, "accuracy_above_median_gap": 0.9},
+              {"task": "humanoid_kneeling", "seconds": 99.0, "pairs": 1000}]  # fmt: skip
+    spoilt = {"share": 0.3, "labels": 150, "wrong": 0, "failure_rate": 0.2, "stopped": ""}
+    for name, content in (
+        ("preference_labels", labels), ("replay_memory", {"gibibytes": 1.5, "steps": 1_000_000}),
+        ("bad_answers", {"faults": [spoilt, {**spoilt, "failure_rate": 0.25}, {**spoilt, "share": 0.9, "wrong": 9}]}),
+    ):  # fmt: skip
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    found = [
+        line.split(" | ")[-1].removesuffix(" |") for line in targets.table(rows, tmp_path).splitlines()[2:]
+    ]
+    assert found[0].startswith("1 of 7 tasks reach the oracle's policy; not run: straighten_rope")
+    assert found[1:] == [
+        "1 of 14 fail, with at most 97% (control_flipped_labels, cartpole); 12 not run", "at most 9",
+        "cartpole 98.0%, soccer 90.0%, straighten_rope not run, fold_cloth not run, pass_water not run, drawer_open not run, "
+        "sweep_into not run", "at most 9.0 s (soccer, 1,000 pairs on 2 cores)", "1.50 GiB at 1,000,000 steps",
+        "0 wrong of 300 labels; 20.0% and 25.0% of replies reported unusable; completed",
+    ]  # fmt: skip
+    assert targets.gap_table(rows).splitlines()[2:] == ["| cartpole | encoder | 60% | 90% |"]
 
 
 def test_conditions_become_settings() -> None:
@@ -192,6 +229,26 @@ def test_a_plain_environment_is_learned_by_sac_and_a_finished_run_is_not_trained
         [*lamp, "--labellers", "oracle", "--total-steps", "64"]
     )  # other settings: from the start
     assert read_metrics(folder)[-1]["global_step"] == 64
+
+
+def test_actions_can_be_held_and_steps_stay_those_of_the_environment(lamp: list[str], tmp_path: Path) -> None:
+    config = preferences.configured("soccer", "oracle", 0)
+    assert sac_preferences.settings_of(config, 2) != sac_preferences.settings_of(config)
+    assert "action_repeat" not in str(sac_preferences.settings_of(config)), (
+        "rows of before would be run again"
+    )
+    env = sac_preferences.make_held(config, 3)
+    env.reset(seed=0)
+    ends = [env.step(env.action_space.sample())[3] for _ in range(3)]
+    assert ends == [False, False, True] and env.render().ndim == 3  # 3 + 3 + 2 steps of 8
+    preferences.main([*lamp, "--labellers", "oracle", "--action-repeat", "2"])
+    (row,) = json.loads((tmp_path / "preferences.json").read_text())
+    assert (row["env_steps"], row["frames_scored"], row["agent"]["action_repeat"]) == (256, 128, 2)
+    assert row["pairs_asked"] == 30 and row["label_accuracy"] == 1.0 and list(row["success"]) == ["8"]
+    folder = tmp_path / "runs" / "preferences-soccer-oracle-0"
+    assert [line["global_step"] for line in read_metrics(folder)] == [128, 256]
+    with pytest.raises(SystemExit):
+        preferences.main([*lamp, "--action-repeat", "0"])
 
 
 def test_the_memory_benchmark_fills_a_buffer_that_a_run_began(

@@ -11,9 +11,11 @@ import pytest
 from fakes import FakeEncoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from preference_fakes import QUESTION, BudgetSpent, CountingLabeller, pair, segment, some_pairs
+from preference_fakes import QUESTION, BudgetSpent, CountingLabeller, Unreachable, pair, segment, some_pairs
 
 from vlmrl.errors import UsageError
+from vlmrl.preferences.answers import failures, kept_answers
+from vlmrl.preferences.asking import is_deterministic
 from vlmrl.preferences.chat import BudgetConfig, ChatConfig, ChatLabeller
 from vlmrl.preferences.chat import BudgetSpent as BudgetSpent_
 from vlmrl.preferences.encoder_labeller import (
@@ -245,6 +247,13 @@ def test_only_what_is_unsure_is_escalated():
     assert wide.answer(SIX, QUESTION)[3].label is None and wide.report.abstained == 1
 
 
+def test_a_routed_labeller_is_as_deterministic_as_its_parts():
+    one, other = Says("cheap", CHEAP), Says("better", BETTER)
+    assert is_deterministic(one) and is_deterministic(RoutedLabeller(one, other))
+    other.is_deterministic = False
+    assert not is_deterministic(RoutedLabeller(one, other))
+
+
 def test_the_budget_goes_to_the_least_sure_and_is_never_exceeded():
     second = Says("better", BETTER)
     routed = RoutedLabeller(Says("cheap", CHEAP), second, RoutedConfig(margin=0.2, budget=2))
@@ -359,6 +368,39 @@ def test_a_stage_ends_at_its_limit_or_with_its_pool(tmp_path: Path):
             gather(reds_pool(9), VisualGap(), store, Mute(), QUESTION, 2, rng, exclude=some_pairs(1))
         with pytest.raises(UsageError, match="stage: got"):
             gather(reds_pool(3), Uniform(), store, Mute(), QUESTION, 5, rng, max_pairs=4)
+
+
+def test_what_nobody_answered_is_no_abstention_and_is_asked_first_in_the_next_stage(tmp_path: Path):
+    pool, labeller = reds_pool(100), Unreachable()
+    drawn = Uniform().sample(pool, 10, np.random.default_rng(0))
+    labeller.lost = {p.key for p in drawn[:3]}
+    with PreferenceStore(tmp_path / "store.sqlite") as store:
+        stage = gather(pool, Uniform(), store, labeller, QUESTION, 10, np.random.default_rng(0))
+        assert [p.key for p in stage.open] == [p.key for p in drawn[:3]]
+        assert stage.labels == len(stage.answered) == 10, "made up for by other pairs"
+        labeller.lost, labeller.asked = {drawn[1].key}, []
+        known = [p for p, _ in stage.answered]
+        more = gather(
+            pool, Uniform(), store, labeller, QUESTION, 2, np.random.default_rng(1), exclude=known, first=stage.open
+        )  # fmt: skip
+        assert [p.key for p, _ in more.answered] == [drawn[0].key, drawn[2].key]
+        assert [p.key for p in more.open] == [drawn[1].key] and more.asked == 3
+        few = gather(pool, Uniform(), store, labeller, QUESTION, 1, np.random.default_rng(1), first=drawn[:3])
+        assert few.labels == 1 and {p.key for p in few.open} == {drawn[1].key, drawn[2].key}
+
+
+def test_an_open_question_of_the_better_one_is_neither_counted_nor_kept(tmp_path: Path):
+    second = Unreachable(SIX[1].key, SIX[2].key)
+    routed = RoutedLabeller(Says("cheap", CHEAP), second, RoutedConfig(margin=0.2, budget=3))
+    with PreferenceStore(tmp_path / "store.sqlite") as store:
+        answers = store.ask(routed, SIX, QUESTION).answers
+        assert [a.is_open for a in answers] == [False, True, True, False, False, False]
+        assert (routed.report.escalated, routed.report.abstained) == (1, 0)
+        second.lost = set()
+        assert store.ask(routed, SIX, QUESTION).asked == 2 and routed.report.escalated == 3
+        other = RoutedLabeller(Says("cheap", CHEAP), second, RoutedConfig(margin=0.2, budget=3))
+        other.carry_on([*kept_answers(store, routed, QUESTION), *failures(store, routed, QUESTION)])
+        assert (other.report.asked, other.report.escalated) == (6, 3)
 
 
 def test_an_answer_must_be_a_probability():

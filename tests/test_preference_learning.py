@@ -18,6 +18,7 @@ from preference_fakes import QUESTION, pair, segment, some_pairs
 from vlmrl.errors import NonFiniteError, UsageError
 from vlmrl.preferences.bradley_terry import bradley_terry_loss, preference_logits, segment_returns
 from vlmrl.preferences.calibration import accuracy_by_gap, calibrate
+from vlmrl.preferences.evidence import CLEAR, beyond_chance
 from vlmrl.preferences.fitting import FitConfig
 from vlmrl.preferences.labelled import label_pairs, split_pairs
 from vlmrl.preferences.learning import (
@@ -288,6 +289,46 @@ def test_random_labels_teach_nothing_and_flipped_labels_the_opposite():
     flipped = PreferenceReward(FakeEncoder(), QUICK)
     flipped.fit(answered(200, flip=1.0))
     assert np.mean((flipped.probabilities([p for p, _ in truth]) > 0.5) == right) < 0.1
+
+
+@pytest.mark.parametrize("count", [20, 150])
+def test_labels_that_teach_nothing_leave_no_reward_whatever_early_stopping_found(count):
+    """A pass that fits the held-out noise by chance is no lesson: standardised, it would be the whole reward."""
+    for seed in range(6):
+        noise = np.random.default_rng(seed).integers(0, 2, count).astype(float)
+        rows = [(p, Answer(y, "x")) for p, y in zip(some_pairs(count, seed), noise, strict=True)]
+        reward = PreferenceReward(FakeEncoder(), QUICK)
+        report = reward.fit(rows)
+        assert (
+            reward.is_flat and not reward.compute_reward(reds(0, 99, 200)).any() and report.evidence < CLEAR
+        )
+        assert (reward.probabilities([p for p, _ in rows]) == 0.5).all()
+    assert reward.fit(answered(150), warm=True).evidence > CLEAR and not reward.is_flat
+
+
+@pytest.mark.parametrize(("count", "oracle"), [(30, {}), (200, {"flip": 0.2}), (60, {"temperature": 5.0, "soft": True})])  # fmt: skip
+def test_labels_that_teach_something_are_told_from_noise_however_faint(count, oracle):
+    reward = PreferenceReward(FakeEncoder(), QUICK)
+    assert reward.fit(answered(count, **oracle)).evidence >= CLEAR and not reward.is_flat
+
+
+def test_a_warm_reward_goes_when_all_labels_together_teach_nothing():
+    reward = PreferenceReward(FakeEncoder(), QUICK)
+    reward.fit(answered(40))
+    assert not reward.is_flat
+    reward.fit([*answered(150), *answered(150, flip=1.0)], warm=True)
+    assert reward.is_flat and not reward.compute_reward(reds(0, 99)).any()
+
+
+def test_evidence_by_hand():
+    logits, labels = np.array([3.0, -0.1, 2.0, 1.0]), np.array([1.0, 0.0, 0.0, 0.5])
+    assert beyond_chance(logits, labels) == pytest.approx((0.5 + 0.5 - 0.5) / math.sqrt(3 * 0.25))
+    assert beyond_chance(logits, 1 - labels) == -beyond_chance(logits, labels)
+    assert beyond_chance(logits[:2], np.array([0.6, 0.2])) == pytest.approx(0.4 / math.sqrt(0.01 + 0.09))
+    assert beyond_chance(logits, np.full(4, 0.5)) == 0.0 and beyond_chance(np.zeros(4), labels) == 0.0
+    unchecked = replace(QUICK, fit=replace(QUICK.fit, validation=0.0))
+    reward = PreferenceReward(FakeEncoder(), unchecked)
+    assert reward.fit(answered(40)).evidence is None and not reward.is_flat
 
 
 def test_it_stops_early_and_keeps_the_best_pass():

@@ -19,7 +19,7 @@ from vlmrl.cli import parse
 from vlmrl.errors import Stopped, UsageError
 from vlmrl.preferences import PoolConfig, PreferenceStore, check_store
 from vlmrl.preferences.account import label_accuracy
-from vlmrl.preferences.chat import BudgetConfig, ChatConfig, ImageConfig
+from vlmrl.preferences.chat import BudgetConfig, ChatConfig, ImageConfig, RetryConfig
 from vlmrl.preferences.configs import (
     ConvConfig,
     FitConfig,
@@ -28,6 +28,7 @@ from vlmrl.preferences.configs import (
     PreferenceConfig,
 )
 from vlmrl.preferences.human import label_run
+from vlmrl.preferences.online import UselessLabelsWarning
 from vlmrl.preferences.online_config import PreferencesConfig
 from vlmrl.preferences.oracle import OracleConfig, OracleLabeller
 from vlmrl.preferences.protocol import Answer
@@ -96,11 +97,12 @@ def test_a_run_learns_its_reward_in_stages_within_its_budget(tmp_path: Path, qui
 
 
 def test_a_person_goes_over_a_runs_pairs(tmp_path: Path) -> None:
-    run = train(config(tmp_path, total_steps=64))
+    enough = replace(PREFERENCES, first_pairs=60)  # for a reward that says something
+    run = train(config(tmp_path, total_steps=64, preferences=enough))
     from test_label import later
 
     totals = label_run(run.path, person="ada", on_ready=later({2: "finish"}))
-    assert totals["answered"] == 2 and totals["pending"] == 18 and totals["agreement_with_model"] is not None
+    assert totals["answered"] == 2 and totals["pending"] == 58 and totals["agreement_with_model"] is not None
 
 
 @pytest.mark.parametrize("learn_from", ["embeddings", "pixels"])
@@ -173,10 +175,78 @@ def test_a_chat_model_over_http_teaches_a_run(tmp_path: Path, monkeypatch: pytes
     )  # its eye for red is not ours
 
 
+def test_what_a_network_swallowed_is_asked_in_the_next_stage_also_after_a_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    retry = RetryConfig(attempts=2, base=1e-3)
+    settings = replace(PREFERENCES, chat=ChatConfig(images=ImageConfig(min_side=16), workers=1, retry=retry))
+    script = lambda number, *_: {0: "refusal", 1: "prose"}.get(number, "500" if number < 6 else "")  # noqa: E731
+
+    def stop(progress) -> None:
+        if progress.global_step == 64:
+            raise KeyboardInterrupt
+
+    with ChatServer(script) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        monkeypatch.setenv("VLMRL_CHAT_MODEL", "tiny-vlm")
+        with pytest.raises(KeyboardInterrupt):
+            train(config(tmp_path, labeller="chat", preferences=settings), stop)
+        run = training.resume(tmp_path / "run")
+    first, *_, last = rows_of(run.path)
+    assert (first["learned/pairs_asked"], first["learned/labels"], first["learned/unanswered"]) == (22, 20, 2)
+    assert [last[f"learned/{name}"] for name in ("pairs_asked", "unanswered", "network_failures", "abstained",
+                                                 "refused", "unparseable", "unsure", "look_alike")] == [
+        60, 0, 2, 2, 1, 1, 0, 0]  # fmt: skip
+    assert last["learned/calls"] == len(server.seen) and last["learned/unparseable_rate"] == 1 / 60
+    assert (
+        0 < last["learned/first_share"] < 1 and last["learned/flip_rate"] == 0 and last["learned/cost"] == 0
+    )
+    with PreferenceStore(run.path / STORE) as store:
+        assert len(store.answered(abstained=True)) == 60
+    page = write_run_report(run.path).read_text()
+    assert "1.7% unparseable, 1 refused, 0 unsure" in page and "2; 0 pairs are still open" in page
+    assert f"tokens in {len(server.seen)} calls" in page and "the first image was preferred in" in page
+
+
+def test_what_another_run_paid_for_is_known_and_not_paid_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = replace(PREFERENCES, chat=ChatConfig(images=ImageConfig(min_side=16)))
+    knowing = replace(settings, known=(tmp_path / "run",))
+    with ChatServer() as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        monkeypatch.setenv("VLMRL_CHAT_MODEL", "tiny-vlm")
+        with pytest.raises(UsageError, match=r"preferences\.known: got .*run; expected a store"):
+            train(config(tmp_path, out=tmp_path / "second", labeller="chat", preferences=knowing))
+        assert not (tmp_path / "second").exists()
+        first = train(config(tmp_path, labeller="chat", preferences=settings, total_steps=192))
+        paid = len(server.seen)
+        run = train(config(tmp_path, out=tmp_path / "second", labeller="chat", preferences=knowing))
+    one, last = rows_of(first.path)[-1], rows_of(run.path)[-1]
+    assert (one["learned/pairs_asked"], one["learned/reused"], one["learned/calls"]) == (30, 0, paid)
+    assert (last["learned/pairs_asked"], last["learned/reused"]) == (60, 30)
+    assert last["learned/calls"] == len(server.seen) - paid == 60 and last["learned/tokens"] == 107 * 60
+    assert "60 in 5 stages, 30 answered in other runs" in write_run_report(run.path).read_text()
+    assert training.resume(run.path).config.preferences.known == (tmp_path / "run",)
+
+
 def test_flipped_labels_teach_the_opposite(tmp_path: Path) -> None:
     settings = replace(PREFERENCES, oracle=OracleConfig(flip=1.0))
     row = rows_of(train(config(tmp_path, preferences=settings)).path)[-1]
     assert row["learned/label_accuracy"] == 0.0 and row["learned/progress_correlation"] < -0.7
+
+
+def test_random_labels_leave_no_reward_and_the_run_says_so(tmp_path: Path) -> None:
+    settings = replace(PREFERENCES, oracle=OracleConfig(flip=0.5))
+    with pytest.warns(
+        UselessLabelsWarning, match="labels: got 20 that say no more of one another than a coin"
+    ) as said:
+        run = train(config(tmp_path, preferences=settings, total_steps=320))
+    assert sum(w.category is UselessLabelsWarning for w in said) == 1, "said at every stage"
+    for row in rows_of(run.path):
+        assert row["learned/is_flat"] == 1 and row["learned/evidence"] < 2.33
+        assert row["vlm_reward"] == 0 and row["learned/progress_correlation"] is None
+    assert "in 3 of 3 stages" in write_run_report(run.path).read_text()
 
 
 def test_a_labeller_that_stops_leaves_a_run_that_goes_on(
@@ -234,6 +304,8 @@ def test_what_cannot_be_learned_from_is_refused_before_anything_is_written(
 def test_the_command_line_takes_a_labeller() -> None:
     command = parse(["train", "cartpole", "--labeller", "encoder", "--preferences.pairs", "500"])
     assert command.labeller == "encoder" and command.preferences.pairs == 500
+    known = parse(["train", "cartpole", "--labeller", "chat", "--preferences.known", "a.sqlite", "runs/b"])
+    assert known.preferences.known == (Path("a.sqlite"), Path("runs/b"))
     assert parse(["train", "cartpole"]).labeller is None
 
 
@@ -254,3 +326,12 @@ def test_the_report_says_nothing_of_preferences_where_there_are_none() -> None:
     shown = dict(preferring([row]))
     assert shown["pairs asked"] == "12 in 2 stages, 3 without a label"
     assert shown["paid for answers"] == "0.25 for 4,000 tokens"
+    heard = {"unparseable_rate": 0.125, "refused": 1.0, "unsure": 0.0, "first_share": 0.75, "flip_rate": 0.5,
+             "calls": 24.0, "network_failures": 2.0, "unanswered": 1.0}  # fmt: skip
+    shown = dict(preferring([row | {f"learned/{name}": value for name, value in heard.items()}]))
+    assert shown["replies of the chat model without a label"] == "12.5% unparseable, 1 refused, 0 unsure"
+    assert shown["questions that brought no reply"] == "2; 1 pairs are still open"
+    assert shown["position bias: the first image was preferred in"] == (
+        "75.0% of verdicts; 50.0% of pairs were judged otherwise when turned round"
+    )
+    assert shown["paid for answers"] == "0.25 for 4,000 tokens in 24 calls"

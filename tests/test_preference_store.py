@@ -17,12 +17,24 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from preference_fakes import QUESTION, BudgetSpent, CountingLabeller, StreamingFake, pair, segment, some_pairs
+from preference_fakes import (
+    QUESTION,
+    BudgetSpent,
+    CountingLabeller,
+    StreamingFake,
+    Unreachable,
+    pair,
+    segment,
+    some_pairs,
+)
 
 from vlmrl.errors import UsageError
 from vlmrl.preferences import schema
+from vlmrl.preferences.answers import failures
 from vlmrl.preferences.exchange import check_store, export_jsonl, import_jsonl, import_store
+from vlmrl.preferences.known import KnownAnswers
 from vlmrl.preferences.protocol import Answer, Pair, Question
+from vlmrl.preferences.rows import REUSED
 from vlmrl.preferences.store import PreferenceStore, StoreError
 
 PAIRS = some_pairs(40)
@@ -154,6 +166,102 @@ def test_abstentions_are_kept_are_no_ties_and_can_be_asked_again(store: Preferen
         0.07
     )  # 3 + 1 + 3 answers were paid for
     assert (total["answers"], total["abstentions"]) == (3, 0)
+
+
+def test_a_question_that_nobody_answered_stays_open_and_what_it_cost_is_kept(
+    store: PreferenceStore, tmp_path: Path
+):
+    labeller = Unreachable(PAIRS[1].key, PAIRS[2].key)
+    found = store.ask(labeller, PAIRS[:4], QUESTION)
+    assert [a.is_open for a in found.answers] == [False, True, True, False] and found.asked == 4
+    assert store.find(labeller, PAIRS[:4], QUESTION)[1:3] == [None, None]
+    assert store.pending(labeller, QUESTION) == [p.key for p in PAIRS[1:3]]
+    assert len(store.answered(abstained=True)) == 2, "a network failure became an abstention"
+    labeller.lost.remove(PAIRS[1].key)
+    again = store.ask(labeller, PAIRS[:4], QUESTION)
+    assert (again.asked, again.found) == (2, 2) and again.answers[1].label == labeller.label(PAIRS[1])
+    (total,) = store.totals()
+    assert (total["answers"], total["abstentions"], total["failures"]) == (3, 0, 3)
+    assert total["tokens"] == 3 * 7 + 3 * 3
+    assert [a.tokens for a in failures(store, labeller, QUESTION)] == [3] * 3
+    assert export_jsonl(store, tmp_path / "out.jsonl") == 3 and check_store(store) == []
+    with pytest.raises(UsageError, match=r"answer: got label 1\.0 of an open question"):
+        Answer(1.0, "x", is_open=True)
+
+
+def test_what_another_run_was_answered_is_taken_over_costs_nothing_and_is_counted(tmp_path: Path):
+    class Shy(CountingLabeller):
+        def label(self, pair):
+            return None if pair.key == PAIRS[1].key else super().label(pair)
+
+    labeller, question = Shy(temperature=0.0), QUESTION
+    (tmp_path / "run").mkdir()
+    other, path = tmp_path / "run" / "preferences.sqlite", tmp_path / "mine.sqlite"
+    with PreferenceStore(other) as store:
+        store.ask(labeller, PAIRS[:4], question)
+        before = other.read_bytes()
+        known = KnownAnswers([tmp_path / "run"])
+        labeller.asked.clear()
+        with PreferenceStore(
+            path, elsewhere=known.find
+        ) as mine:  # the other is open still, and written perhaps
+            found = mine.ask(labeller, PAIRS[:6], question)
+            assert (found.asked, found.found, found.reused) == (2, 0, 4)
+            assert labeller.asked == [p.key for p in PAIRS[4:6]]
+            assert [a.label for a in found.answers] == [labeller.label(p) for p in PAIRS[:6]]
+            assert [a.cost for a in found.answers] == [0, 0, 0, 0, 0.01, 0.01] and found.answers[
+                1
+            ].label is None
+            assert [REUSED in a.parameters for a in found.answers] == [True] * 4 + [False] * 2
+            again = mine.ask(labeller, PAIRS[:6], question)
+            assert (again.asked, again.found, again.reused) == (0, 6, 0) and again.answers == found.answers
+            other_words = mine.ask(labeller, PAIRS[:1], Question("green", "blue"))
+            labeller.parameters = {"temperature": 0.1}
+            other_parameters = mine.ask(labeller, PAIRS[:1], question)
+            assert (other_words.reused, other_parameters.reused) == (0, 0)
+        assert other.read_bytes() == before and known._stores
+    known.close()
+    one, two = KnownAnswers([path, other]), CountingLabeller(temperature=0.0)
+    with PreferenceStore(tmp_path / "third.sqlite", elsewhere=one.find) as third:
+        assert third.ask(two, PAIRS[:6], question).reused == 6
+        assert {a.parameters[REUSED] for _, a in third.answered(abstained=True)} == {str(path)}
+        pending = third.ask(two, PAIRS[1:2], question, ask_again=True)
+        assert pending.asked == 1 and pending.answers[0].label is not None
+        assert check_store(third) == []
+
+
+def test_samples_of_another_run_are_not_taken_over(tmp_path: Path):
+    labeller = CountingLabeller(temperature=0.7)
+    labeller.is_deterministic = False
+    with PreferenceStore(tmp_path / "other.sqlite") as store:
+        store.ask(labeller, PAIRS[:2], QUESTION)
+    known = KnownAnswers([tmp_path / "other.sqlite"])
+    with PreferenceStore(tmp_path / "mine.sqlite", elsewhere=known.find) as mine:
+        assert mine.ask(labeller, PAIRS[:2], QUESTION).asked == 2
+
+
+def test_what_is_no_store_to_know_from_is_refused_and_nothing_is_made(tmp_path: Path):
+    (tmp_path / "text.sqlite").write_text("no database")
+    (tmp_path / "empty").mkdir()
+    for name, match in (
+        ("nowhere.sqlite", "preferences.known: got"), ("empty", "preferences.known: got"),
+        ("text.sqlite", "file is not a database"),
+    ):  # fmt: skip
+        with pytest.raises(UsageError, match=match) as error:
+            KnownAnswers([tmp_path / name])
+        one_line(error)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["empty", "text.sqlite"]
+
+
+def test_a_store_from_before_failures_were_kept_is_taken_up(tmp_path: Path):
+    with PreferenceStore(tmp_path / "old.sqlite") as old:
+        old.ask(CountingLabeller(), PAIRS[:2], QUESTION)
+        with old.writing() as connection:
+            connection.execute("DROP TABLE failures")
+    with PreferenceStore(tmp_path / "old.sqlite") as old:
+        labeller = Unreachable(PAIRS[2].key)
+        assert old.ask(labeller, PAIRS[:3], QUESTION).answers[2].is_open
+        assert len(failures(old, labeller, QUESTION)) == 1
 
 
 def test_pairs_come_back_bit_for_bit_with_their_progress(store: PreferenceStore):

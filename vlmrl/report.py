@@ -16,6 +16,7 @@ from typing import Any
 
 from vlmrl import checkpoints, runs
 from vlmrl.errors import usage_error
+from vlmrl.figures import asking, preferring
 from vlmrl.page import page
 from vlmrl.plots import Curve, line_plot
 from vlmrl.progress import duration
@@ -142,45 +143,6 @@ def headline(metrics: Sequence[Mapping[str, Any]], evaluation: Mapping[str, Any]
         figures.append(("environment steps", f"{metrics[-1]['global_step']:,}"))
         seconds = metrics[-1].get("seconds")
         figures += [("training time", duration(seconds))] if seconds is not None else []
-    return figures
-
-
-def asking(metrics: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Return how often the reward model was asked, how good the learned reward was, and where the two parted."""
-    rows = [row for row in metrics if row.get("learned/asked_in_all") is not None]
-    if not rows:
-        return []
-    last = rows[-1]
-    text = f"{last['learned/share_in_all']:.1%} of steps"
-    figures = [("asked of the reward model", f"{text}, {last['learned/asked_in_all']:,} times")]
-    if last.get("learned/rank_correlation") is not None:
-        name = "rank correlation of learned and true reward, last"
-        figures.append((name, f"{last['learned/rank_correlation']:.2f}"))
-    parted = [row["global_step"] for row in rows if row.get("learned/drift")]
-    if parted:
-        figures.append(("learned reward rose without the true one", f"first at step {parted[0]:,}"))
-    return figures
-
-
-def preferring(metrics: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Return how many pairs were asked, how right the labels were, and how well the reward predicts held-out ones."""
-    rows = [row for row in metrics if row.get("learned/pairs_asked")]
-    if not rows:
-        return []
-    last = {key.removeprefix("learned/"): value for key, value in rows[-1].items()}
-    without = f", {last['abstained']:.0f} without a label" if last.get("abstained") else ""
-    figures = [("pairs asked", f"{last['pairs_asked']:,.0f} in {last['stages']:.0f} stages{without}")]
-    if last.get("label_accuracy") is not None:
-        wide = last.get("label_accuracy_wide")
-        text = f"{last['label_accuracy']:.1%}" + (
-            f"; {wide:.1%} of the wider half" if wide is not None else ""
-        )
-        figures.append(("labels on the side of more progress", text))
-    if last.get("validation_accuracy") is not None:
-        name = "held-out labels the learned reward agrees with; its calibration error"
-        figures.append((name, f"{last['validation_accuracy']:.1%}; {last['ece']:.3f}"))
-    if last.get("cost"):
-        figures.append(("paid for answers", f"{last['cost']:.4g} for {last['tokens']:,.0f} tokens"))
     return figures
 
 

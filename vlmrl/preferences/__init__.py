@@ -6,9 +6,11 @@ Data flows one way: segments of rollouts, pairs, answers of a labeller kept in a
     protocol.py         segments, pairs, questions, answers, labellers: what everything here speaks of
     segments.py         a bounded pool of segments of rollouts; samplers.py: which pairs of them are asked
     oracle.py           labellers: the oracle, an encoder (encoder_labeller.py), a cheap one before a better (routed.py)
-    schema.py rows.py claims.py store.py exchange.py    one SQLite file of all that was asked; JSONL in and out
+    schema.py rows.py claims.py reading.py store.py exchange.py    one SQLite file of all that was asked; JSONL in and out
+    known.py            what the stores of other runs hold already
     stage.py            one stage of asking, until there are enough labels
     bradley_terry.py calibration.py networks.py labelled.py fitting.py    mathematics and fitting
+    evidence.py         whether labels teach anything at all
     weights.py learned.py learning.py    the learned reward; relabelling.py: new rewards for all that was seen
     chat/ human/        labellers: a chat model behind an address, a person in a browser
     online_config.py answers.py account.py online.py    all of it while an agent trains, in stages, resumed to the bit
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from vlmrl.preferences.configs import EncoderLabellerConfig, PixelPreferenceConfig, PreferenceConfig
     from vlmrl.preferences.encoder_labeller import EncoderLabeller
     from vlmrl.preferences.exchange import check_store, export_jsonl, import_jsonl, import_store
+    from vlmrl.preferences.known import KnownAnswers
     from vlmrl.preferences.learning import PixelPreferenceReward, PreferenceReward
     from vlmrl.preferences.online import OnlinePreferenceReward, PreferenceLearner
     from vlmrl.preferences.online_config import PreferencesConfig
@@ -44,7 +47,7 @@ _HOMES = {
     "VisualGap": "samplers", "OracleConfig": "oracle", "OracleLabeller": "oracle",
     "EncoderLabeller": "encoder_labeller", "EncoderLabellerConfig": "configs",
     "RoutedConfig": "routed", "RoutedLabeller": "routed", "PreferenceStore": "store", "gather": "stage",
-    "check_store": "exchange", "export_jsonl": "exchange", "import_jsonl": "exchange", "import_store": "exchange",
+    "KnownAnswers": "known", "check_store": "exchange", "export_jsonl": "exchange", "import_jsonl": "exchange", "import_store": "exchange",
     "PreferenceConfig": "configs", "PreferenceReward": "learning", "PixelPreferenceConfig": "configs",
     "PixelPreferenceReward": "learning", "EmbeddingRing": "relabelling", "relabel": "relabelling",
     "OnlinePreferenceReward": "online", "PreferenceLearner": "online", "PreferencesConfig": "online_config",
@@ -52,7 +55,7 @@ _HOMES = {
 
 __all__ = [
     "Answer", "Disagreement", "EmbeddingRing", "EncoderLabeller", "EncoderLabellerConfig", "Entropy",
-    "Labeller", "Mixture", "OnlinePreferenceReward", "OracleConfig", "OracleLabeller", "Pair",
+    "KnownAnswers", "Labeller", "Mixture", "OnlinePreferenceReward", "OracleConfig", "OracleLabeller", "Pair",
     "PixelPreferenceConfig", "PixelPreferenceReward", "PoolConfig", "PreferenceConfig", "PreferenceLearner",
     "PreferenceReward", "PreferenceStore", "PreferencesConfig", "Question", "RoutedConfig", "RoutedLabeller",
     "Segment", "SegmentPool", "StreamingLabeller", "Uniform", "VisualGap", "check_store", "export_jsonl",

@@ -8,6 +8,14 @@ from vlmrl.errors import usage_error
 from vlmrl.preferences.protocol import Answer, Group, Labeller, Pair, Question
 
 
+def is_deterministic(labeller: Labeller) -> bool:
+    """Return whether a labeller says the same of the same pair again, as one does that does not say otherwise.
+
+    Another's answers are samples: those of one run are not those that another would have got.
+    """
+    return bool(getattr(labeller, "is_deterministic", True))
+
+
 def answer_groups(labeller: Labeller, pairs: Sequence[Pair], question: Question) -> Iterator[Group]:
     """Yield groups of (place in `pairs`, answer) as they come; each place comes once.
 

@@ -41,6 +41,8 @@ class FitReport:
     """Predictions of the pairs held out."""
     disagreement: float
     """Standard deviation of P(first) over the members, mean over all pairs."""
+    evidence: float | None = None
+    """By how many standard errors unseen labels were predicted better than by a coin (`preferences.evidence`)."""
 
 
 def fit(
@@ -134,7 +136,7 @@ def score_segments(
     return np.concatenate(parts, axis=1) if parts else np.zeros((members, 0))
 
 
-def _logits(
+def pair_logits(
     ensemble: nn.Module, members: int, data: LabelledPairs, rows: np.ndarray, aggregate: Aggregate
 ) -> Tensor:
     """Return each member's log-odds, float64 (E, P), of the pairs at `rows`."""
@@ -147,7 +149,7 @@ def _logits(
 def _loss(
     ensemble: nn.Module, members: int, data: LabelledPairs, rows: np.ndarray, config: FitConfig
 ) -> float:
-    logits = _logits(ensemble, members, data, rows, config.aggregate)
+    logits = pair_logits(ensemble, members, data, rows, config.aggregate)
     labels = torch.from_numpy(data.labels[rows]).double().expand(logits.shape)
     return float(bradley_terry_loss(logits, torch.zeros_like(logits), labels).mean())
 
@@ -156,7 +158,7 @@ def _predicted(
     ensemble: nn.Module, members: int, data: LabelledPairs, rows: np.ndarray, aggregate: Aggregate
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return (P(first) of the ensemble's mean, labels), each (P,)."""
-    p = torch.sigmoid(_logits(ensemble, members, data, rows, aggregate)).mean(dim=0).numpy()
+    p = torch.sigmoid(pair_logits(ensemble, members, data, rows, aggregate)).mean(dim=0).numpy()
     return p, data.labels[rows]
 
 
@@ -164,7 +166,7 @@ def _report(
     ensemble: nn.Module, members: int, data: LabelledPairs, config: FitConfig, epochs: int, best_epoch: int
 ) -> FitReport:
     rows = np.arange(len(data.pairs))
-    p = torch.sigmoid(_logits(ensemble, members, data, rows, config.aggregate)).numpy()
+    p = torch.sigmoid(pair_logits(ensemble, members, data, rows, config.aggregate)).numpy()
     held_out, mean = data.is_validation, p.mean(axis=0)
     return FitReport(
         answers=len(rows) + data.abstained, abstained=data.abstained,

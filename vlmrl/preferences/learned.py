@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from vlmrl.configs import from_plain
 from vlmrl.errors import usage_error
 from vlmrl.preferences.configs import FitConfig
+from vlmrl.preferences.evidence import CLEAR, evidence
 from vlmrl.preferences.fitting import FitReport, fit, score_segments
 from vlmrl.preferences.formulas import sigmoid
 from vlmrl.preferences.labelled import label_pairs
@@ -60,7 +62,9 @@ class LearnedReward(ABC):
         pool: embeddings (B, D), or frames (B, H, W, 3) for a reward on pixels, such as the agent has seen; None takes
         the pairs' own. warm: go on from the last fit; otherwise from a new start, which depends on the seed and on how
         often it was fitted.
-        A new start that no pass made better says nothing of any frame: it is no reward at all, and the report's best pass is 0.
+        Labels that teach nothing leave no reward at all, `is_flat`: where no pass made a new start better (the report's
+        best pass is 0), or what was learned predicts labels it has not seen no better than a coin (its evidence is below
+        2.33). With nothing held out this is not looked at.
         Raises: UsageError for answers without a label, or segments of several sizes; FloatingPointError if the loss is
             not finite, the reward being then as it was.
         """
@@ -70,11 +74,21 @@ class LearnedReward(ABC):
         going_on = warm and self.ensemble is not None and not self.is_flat
         ensemble = copy.deepcopy(self._fitted()) if going_on else self._start(frames, generator)
         report = fit(ensemble, self.members, data, self.fit_config, generator)
-        if not going_on and report.best_epoch == 0:
+        found: float | None = 0.0
+        if going_on or report.best_epoch:
+            found = evidence(
+                ensemble,
+                lambda: self._start(frames, generator),
+                self.members,
+                data,
+                self.fit_config,
+                generator,
+            )
+        if found is not None and found < CLEAR:
             silence(ensemble)
-        self.ensemble, self.report, self.fits = ensemble, report, self.fits + 1
+        self.ensemble, self.report, self.fits = ensemble, replace(report, evidence=found), self.fits + 1
         self.standardise(frames if pool is None else pool)
-        return report
+        return self.report
 
     def standardise(self, pool: np.ndarray | Tensor) -> None:
         """Shift and scale the output so that its mean is 0 and its deviation 1 over a pool, as `fit` takes it."""

@@ -4,6 +4,7 @@ the rewards of the whole rollout by the reward of now."""
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import astuple, fields
 from pathlib import Path
@@ -15,10 +16,12 @@ import numpy as np
 from vlmrl.checkpoints import replace_file
 from vlmrl.errors import NonFiniteError
 from vlmrl.preferences.account import StageReport, account
-from vlmrl.preferences.answers import AnsweredPairs, kept_answers
+from vlmrl.preferences.answers import AnsweredPairs, failures, kept_answers
+from vlmrl.preferences.known import KnownAnswers
 from vlmrl.preferences.online_config import PreferencesConfig
 from vlmrl.preferences.protocol import Labeller, Question
 from vlmrl.preferences.relabelling import relabel
+from vlmrl.preferences.rows import REUSED
 from vlmrl.preferences.samplers import Disagreement, Entropy, Mixture, PairSampler, Uniform, VisualGap
 from vlmrl.preferences.segments import SegmentPool
 from vlmrl.preferences.stage import gather
@@ -39,6 +42,10 @@ _STAGE, _PAIRS = 3, 4
 """Purposes of random numbers, beside the seed."""
 
 
+class UselessLabelsWarning(UserWarning):
+    """The labels so far teach nothing: the reward is one constant."""
+
+
 class PreferenceLearner:
     """Asks in stages and refits: what the agents of JAX and of stable-baselines3 share.
 
@@ -49,6 +56,8 @@ class PreferenceLearner:
         reward: learned from the answers, anew at each stage; reads "frames".
         render: draws states (B, S) as frames, or None where the pool is given frames.
         folder: where the store is kept, and the reward and its predictions after each refit.
+
+    Raises: UsageError where `config.known` names no store.
 
     Attributes: `pool`, to which rollouts are added; `answered`; `steps`, environment steps seen; `report`, of the last
     stage.
@@ -70,22 +79,24 @@ class PreferenceLearner:
         self.answered = AnsweredPairs()
         self.steps, self.stages = 0, 0
         self.report = StageReport()
+        self._known = KnownAnswers(config.known)
         self._store: PreferenceStore | None = None
 
     @property
     def store(self) -> PreferenceStore:
         """The store, opened when it is first needed. Raises: StoreError."""
         if self._store is None:
-            self._store = PreferenceStore(self.folder / STORE)
+            self._store = PreferenceStore(self.folder / STORE, elsewhere=self._known.find)
             carry_on = getattr(self.labeller, "carry_on", None)
-            if (
-                carry_on is not None
-            ):  # what an earlier sitting paid counts against the budget of the whole run
-                carry_on(kept_answers(self._store, self.labeller, self.question))
+            if carry_on is not None:  # what earlier sittings paid counts against the budget of the whole run
+                asked = (self._store, self.labeller, self.question)
+                own = [answer for answer in kept_answers(*asked) if REUSED not in answer.parameters]
+                carry_on([*own, *failures(*asked)])
         return self._store
 
     def close(self) -> None:
-        """Close the store."""
+        """Close the store, and those of other runs."""
+        self._known.close()
         if self._store is not None:
             self._store.close()
             self._store = None
@@ -106,16 +117,30 @@ class PreferenceLearner:
         wanted = min(config.stage_pairs if self.stages else config.first_pairs, left)
         rng = np.random.default_rng([self.seed, _STAGE, self.stages])
         known = [pair for pair, _ in self.answered]
+        self._foresee()
         found = gather(
             self.pool, self._sampler(), self.store, self.labeller, self.question, wanted, rng,
-            max_pairs=min(2 * wanted, left), exclude=known,
+            max_pairs=min(2 * wanted, left), exclude=known, first=self.answered.open,
         )  # fmt: skip
         self.answered.add(found.answered)
+        self.answered.leave_open(found.open)
         asked = perf_counter()
         self.reward.fit(self.answered)
         self.stages += 1
-        self.report = account(self.answered, self.reward, asked - started, perf_counter() - asked)
+        before = self.report
+        lost = failures(self.store, self.labeller, self.question)
+        self.report = account(
+            self.answered, self.reward, asked - started, perf_counter() - asked, lost, len(self.answered.open)
+        )
+        if self.report.is_flat and not before.is_flat:
+            warnings.warn(_useless_text(self.report), UselessLabelsWarning, stacklevel=2)
         self._write()
+
+    def _foresee(self) -> None:
+        """Let a person's page know what the reward says of the pairs before they are answered."""
+        for part in (self.labeller, getattr(self.labeller, "second", None)):
+            if hasattr(part, "predict"):
+                part.predict = self.reward.probabilities if self.reward.fits else None  # type: ignore[union-attr]
 
     def _sampler(self) -> PairSampler:
         judge: Any = self.reward
@@ -165,6 +190,14 @@ class PreferenceLearner:
         self.pool.load_state_dict(part("pool/"))
         self.answered.load_state_dict(part("answered/"), self.store, self.labeller, self.question)
         self.reward.load_state_dict(part("reward/"))
+
+
+def _useless_text(report: StageReport) -> str:
+    """Say that the labels teach nothing so far, and what to do."""
+    return (
+        f"labels: got {report.labels:.0f} that say no more of one another than a coin; expected labels that a reward can be "
+        "learned from; until then it is one constant: look at who answers (`vlmrl label RUN` shows the pairs), or ask more"
+    )
 
 
 class OnlinePreferenceReward:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, get_args
 
 from vlmrl.errors import usage_error
@@ -52,6 +53,9 @@ class PreferencesConfig:
     """The labeller `routed`: the encoder, and what it is unsure of goes to `better`."""
     better: Literal["chat", "human", "oracle"] = "chat"
     """Who answers what the encoder is unsure of."""
+    known: tuple[Path, ...] = ()
+    """Stores of other runs, or their folders: what was answered there to the same question (frames, words, model,
+    parameters) is taken over and not paid again; at a temperature above 0 nothing is."""
     learn_from: LearnFrom = "embeddings"
     """An ensemble of heads on the encoder's embeddings, or of small CNNs on pixels, as RL-VLM-F's."""
     heads: PreferenceConfig = field(default_factory=PreferenceConfig)

@@ -101,8 +101,15 @@ class Answer:
     """Tokens paid for."""
     cost: float = 0.0
     """Money paid, in the currency of the labeller's prices."""
+    is_open: bool = False
+    """Whether nobody answered, such as over a network that failed for good: no abstention, and never kept as an answer,
+    so that the question is asked again another time."""
 
     def __post_init__(self) -> None:
+        if self.is_open and self.label is not None:
+            raise usage_error(
+                "answer", f"label {self.label} of an open question", "none", "mend the labeller"
+            )
         if self.label is not None and not (math.isfinite(self.label) and 0.0 <= self.label <= 1.0):
             raise usage_error(
                 "label", self.label, "a number from 0 to 1, or None to abstain", "mend the labeller"
@@ -117,6 +124,7 @@ class Labeller(Protocol):
         name: who answers; part of the store's key.
         model: the model behind it, or "".
         parameters: JSON values that its answers depend on (prompt, temperature, seed, ...); the store's key holds them.
+        is_deterministic: False where the same question may get another answer; may be left out otherwise.
     """
 
     name: str
@@ -124,7 +132,7 @@ class Labeller(Protocol):
     parameters: dict[str, Any]
 
     def answer(self, pairs: Sequence[Pair], question: Question) -> list[Answer]:
-        """Return an answer for each pair, in order; abstentions included.
+        """Return an answer for each pair, in order; abstentions included, and open ones where nobody could be asked.
 
         Raises: UsageError for a setting that is wrong (address, key, model), and a labeller's own error where a
             budget is spent or too many answers fail; it then carries the answers that were given (`answers`).

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from vlmrl.errors import usage_error
-from vlmrl.preferences.asking import answer_groups, collected
+from vlmrl.preferences.asking import answer_groups, collected, is_deterministic
 from vlmrl.preferences.protocol import Answer, Group, Labeller, Pair, Question
 
 
@@ -39,7 +39,7 @@ class RoutedReport:
     unsure: int
     """Pairs of which the first labeller was unsure, or abstained."""
     escalated: int
-    """Pairs that the second labeller was asked."""
+    """Pairs that the second labeller answered; open ones, which will be asked again, are not counted."""
     abstained: int
     """Of these, pairs that it abstained from."""
 
@@ -65,12 +65,13 @@ class RoutedLabeller:
         self.parameters: dict[str, Any] = {
             **asdict(self.config), "first": first.parameters, "second": second.parameters,
         }  # fmt: skip
+        self.is_deterministic = is_deterministic(first) and is_deterministic(second)
         self.report = RoutedReport(0, 0, 0, 0)
 
     def carry_on(self, answers: Sequence[Answer]) -> None:
         """Count earlier answers of this labeller against its budget and the second's, for a run that goes on."""
         escalated = [answer for answer in answers if "escalated_from" in answer.parameters]
-        self._count(asked=len(answers), escalated=len(escalated))
+        self._count(asked=_answered(answers), escalated=_answered(escalated))
         carry_on = getattr(self.second, "carry_on", None)
         if carry_on is not None:
             carry_on(escalated)
@@ -97,7 +98,9 @@ class RoutedLabeller:
         yield [(i, cheap[i]) for i in sorted(set(unsure) - set(chosen))]
         if chosen:
             for group in answer_groups(self.second, [pairs[i] for i in chosen], question):
-                self._count(escalated=len(group), abstained=sum(answer.label is None for _, answer in group))
+                count = _answered([answer for _, answer in group])
+                labels = sum(answer.label is not None for _, answer in group)
+                self._count(escalated=count, abstained=count - labels)
                 yield [(chosen[i], _both(cheap[chosen[i]], answer)) for i, answer in group]
 
     def _is_unsure(self, answer: Answer) -> bool:
@@ -116,6 +119,10 @@ def _both(cheap: Answer, better: Answer) -> Answer:
         better, parameters={**better.parameters, "escalated_from": said}, seconds=cheap.seconds + better.seconds,
         tokens=cheap.tokens + better.tokens, cost=cheap.cost + better.cost,
     )  # fmt: skip
+
+
+def _answered(answers: Sequence[Answer]) -> int:
+    return sum(not answer.is_open for answer in answers)
 
 
 def _sureness(answer: Answer) -> float:

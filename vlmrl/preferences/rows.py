@@ -21,6 +21,8 @@ KEPT = "pair, question, labeller, model, parameters"
 """What an answer is kept under."""
 UNDER = "question = ? AND labeller = ? AND model = ? AND parameters = ?"
 """What an answer is kept under besides its pair, as a condition on an `answer_key`."""
+REUSED = "taken_from"
+"""Where an answer's parameters name the store of another run that it was taken from."""
 ANSWER_NAMES = f"{KEPT}, {COLUMNS}, created"
 _TAKE_OVER = f"""ON CONFLICT ({KEPT}) DO UPDATE SET label = excluded.label, answered_by = excluded.answered_by,
     reason = excluded.reason, answered_model = excluded.answered_model,
@@ -32,6 +34,8 @@ MERGE = _TAKE_OVER.format(again=0)
 INSERT = f"INSERT INTO answers ({ANSWER_NAMES}) VALUES ({', '.join('?' * 14)}) {MERGE}"
 INSERT_AGAIN = INSERT.replace(MERGE, _TAKE_OVER.format(again=1))
 """As INSERT, for what was asked again: a second abstention was paid for, too."""
+INSERT_FAILURE = f"INSERT INTO failures ({ANSWER_NAMES}) VALUES ({', '.join('?' * 14)})"
+"""For an answer that is open."""
 
 
 def answer_key(labeller: Labeller, question: Question) -> Key:

@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,6 +35,15 @@ CREATE TABLE answers (
     UNIQUE (pair, question, labeller, model, parameters)
 );
 """
+FAILURES = """
+CREATE TABLE IF NOT EXISTS failures (
+    number INTEGER PRIMARY KEY, pair TEXT NOT NULL REFERENCES pairs(key), question TEXT NOT NULL,
+    labeller TEXT NOT NULL, model TEXT NOT NULL, parameters TEXT NOT NULL, label REAL CHECK (label IS NULL),
+    reason TEXT NOT NULL, answered_by TEXT NOT NULL, answered_model TEXT NOT NULL, answered_parameters TEXT NOT NULL,
+    seconds REAL NOT NULL, tokens INTEGER NOT NULL, cost REAL NOT NULL, created REAL NOT NULL
+)
+"""
+"""Questions that nobody answered, one row each time: no answers, but they may have been paid for. Older stores lack it."""
 MAX_PIXELS = 64_000_000
 """Frames that say to be larger are not unpacked."""
 LEVEL = 1
@@ -49,17 +59,22 @@ class StoreError(UsageError):
         self.answers = list(answers)
 
 
-def connect(path: Path, timeout_s: float) -> sqlite3.Connection:
+def connect(path: Path, timeout_s: float, *, reading: bool = False) -> sqlite3.Connection:
     """Open the store at `path`, made if there is none; waits up to `timeout_s` for other writers.
 
+    reading: open one that is there, and write nothing.
     Raises: StoreError for a file that is no store, or of another version, and where it may not be written.
     """
     connection = None
     with told_plainly(path):
         try:
-            connection = sqlite3.connect(
-                path, timeout=timeout_s, isolation_level=None, check_same_thread=False
-            )
+            options: dict[str, Any] = {"isolation_level": None, "check_same_thread": False}
+            if reading:
+                name = f"{path.absolute().as_uri()}?mode=ro"
+                connection = sqlite3.connect(name, timeout=timeout_s, uri=True, **options)
+                _check_kind(connection, path)
+                return connection
+            connection = sqlite3.connect(path, timeout=timeout_s, **options)
             connection.execute("PRAGMA foreign_keys = ON")
             if _is_empty(connection):
                 _make(connection, timeout_s)
@@ -68,6 +83,7 @@ def connect(path: Path, timeout_s: float) -> sqlite3.Connection:
             # A file that may only be read says so now, and not after the first answer was paid for.
             with transaction(connection):
                 connection.execute(f"PRAGMA user_version = {VERSION}")
+                connection.execute(FAILURES)
         except BaseException:
             if connection is not None:
                 connection.close()

@@ -10,6 +10,11 @@ from typing import Any
 
 from vlmrl.preferences.chat.prompts import Prompt
 
+GAVE_UP = "gave up"
+"""The kind of what brought no reply at all, however often it was asked."""
+HEARD = "heard"
+"""Where an answer's parameters say what it was made of: the kind of its abstention or "", P(Image 1 preferred) of each
+order that was asked (None where that order did not decide), and the requests it took."""
 MIN_MASS = 0.5
 """Least probability that the allowed answers must hold together for log-probabilities to count."""
 
@@ -23,7 +28,7 @@ class Choice:
     label: float | None
     """P(Image 1 preferred), or None to abstain."""
     kind: str = ""
-    """Why it abstains: unsure, unparseable, refusal, cut off, ..."""
+    """Why it abstains: unsure, unparseable, refusal, cut off; or that there was no reply: gave up."""
     detail: str = ""
     """More about it, for people."""
 
@@ -42,7 +47,7 @@ class Verdict:
     reason: str
     """What was said, for people."""
     kind: str = ""
-    """The kind of an abstention, as `Choice.kind`."""
+    """The kind of an abstention, or of what stayed open, as `Choice.kind`."""
     flipped: bool | None = None
     """Whether the two orders disagree; None if one of them did not decide."""
 

@@ -97,7 +97,7 @@ class ChatClient:
         content: dict[str, Any] = {"model": self.transport.endpoint.model, "messages": list(request.messages)}
         content |= {"temperature": self.config.temperature, self.config.limit_field: request.limit}
         if self.config.seed is not None:
-            content["seed"] = self.config.seed
+            content["seed"] = self.config.seed + self.config.sample
         return json.dumps(content | request.extras).encode()
 
     def _learn(self, read: int, text: int, images: int) -> None:

@@ -113,6 +113,8 @@ class ChatConfig:
     """Sampling temperature."""
     seed: int | None = None
     """Sampling seed, sent if given; servers need not heed it."""
+    sample: int = 0
+    """Which of a model's answers this is at a temperature above 0: each is asked for, and kept, by itself."""
     describe_tokens: int = 400
     """Longest description of the two-stage question, in tokens."""
     answer_tokens: int = 32
@@ -134,6 +136,11 @@ class ChatConfig:
         for name in ("describe_tokens", "answer_tokens", "workers"):
             _positive(name, getattr(self, name))
         _positive("temperature", self.temperature, 0)
+        if self.sample < 0 or (self.sample and not self.temperature):
+            got = f"{self.sample} at temperature {self.temperature:g}"
+            raise usage_error(
+                "sample", got, "0, or more where it is above 0", "raise temperature, or leave it out"
+            )
         if not 0 < self.max_failure_rate <= 1:
             expected = "a share above 0, at most 1"
             raise usage_error("max_failure_rate", self.max_failure_rate, expected, "0.5 is usual")

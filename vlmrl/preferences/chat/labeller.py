@@ -12,7 +12,7 @@ from typing import Any
 
 from vlmrl.errors import usage_error
 from vlmrl.preferences.asking import collected
-from vlmrl.preferences.chat.answers import Choice, combine, read_choice
+from vlmrl.preferences.chat.answers import GAVE_UP, HEARD, Choice, Verdict, combine, read_choice
 from vlmrl.preferences.chat.budget import Amount, Hold, Ledger
 from vlmrl.preferences.chat.client import ChatClient, Request
 from vlmrl.preferences.chat.config import ChatConfig
@@ -33,10 +33,12 @@ class _Interrupted(Exception):
 class ChatLabeller:
     """Asks a chat model which of two segments is closer to the goal, in both orders.
 
-    Attributes: name "chat"; model, its name; parameters, all that its answers depend on besides.
+    Attributes: name "chat"; model, its name; parameters, all that its answers depend on besides; is_deterministic,
+    whether its temperature is 0.
     Source: RL-VLM-F (arXiv 2402.03681) for the two-stage question. Deviations: both orders are asked and a
     disagreement is a tie; what is not exactly an answer is an abstention, where RL-VLM-F makes it -1 and spends the
-    query; pairs that look the same are not paid for; after an abstention the other order is not asked.
+    query; pairs that look the same are not paid for; after an abstention the other order is not asked. A question that the
+    network swallowed is no abstention: its answer `is_open`.
     """
 
     name = "chat"
@@ -58,7 +60,7 @@ class ChatLabeller:
         self.endpoint = find_endpoint(self.config, os.environ if environ is None else environ)
         self.model = self.endpoint.model
         self.prompt = PROMPTS[self.config.prompt]
-        self.parameters = self._parameters()
+        self.parameters, self.is_deterministic = self._parameters(), self.config.temperature == 0
         self._clock = clock
         self._stop, self._error_lock = threading.Event(), threading.Lock()
         self._error: BaseException | None = None
@@ -76,6 +78,8 @@ class ChatLabeller:
         }
         if self.prompt.name == "two-stage":
             found["describe_tokens"] = self.config.describe_tokens
+        if self.config.temperature:
+            found["sample"] = self.config.sample
         return found | {"images": asdict(self.config.images)}
 
     def report(self) -> ChatReport:
@@ -89,7 +93,9 @@ class ChatLabeller:
         self._ledger.spent = self._ledger.spent + before
 
     def answer(self, pairs: Sequence[Pair], question: Question) -> list[Answer]:
-        """Return an answer for each pair, in order; a pair without a usable reply abstains. One caller at a time.
+        """Return an answer for each pair, in order. One caller at a time.
+
+        A pair whose reply is no answer abstains; one that brought no reply, however often it was asked, is open.
 
         Raises: as `stream`; every error carries `answers`, one for each pair in order, None where none was given.
         """
@@ -151,8 +157,9 @@ class ChatLabeller:
         first, second = (segment_images(s, self.config.images) for s in (pair.first, pair.second))
         is_clip = max(len(pair.first.frames), len(pair.second.frames)) > 1
         if first == second:
-            self._tally.pair(None, "same picture", None)
-            return self._made(None, "same picture: the two look alike at this size", Amount(), start)
+            verdict = Verdict(None, "same picture: the two look alike at this size", "same picture")
+            self._tally.pair(verdict)
+            return self._made(verdict, (), Amount(), start)
         with self._ledger.hold(self._plan(question)) as hold:
             if self._stop.is_set():  # while this one waited for its turn
                 raise _Interrupted
@@ -161,13 +168,16 @@ class ChatLabeller:
             if self.config.both_orders and one.label is not None:
                 other = self._choice(hold, question, second, first, is_clip)
         verdict = combine(one, other)
-        self._tally.pair(verdict.label, verdict.kind, verdict.flipped)
-        return self._made(verdict.label, verdict.reason, hold.spent, start)
+        self._tally.pair(verdict)
+        return self._made(verdict, [one] if other is None else [one, other], hold.spent, start)
 
-    def _made(self, label: float | None, reason: str, spent: Amount, start: float) -> Answer:
-        seconds = self._clock() - start
-        parameters = dict(self.parameters)
-        return Answer(label, self.name, reason, self.model, parameters, seconds, spent.tokens, spent.cost)
+    def _made(self, verdict: Verdict, heard: Sequence[Choice], spent: Amount, start: float) -> Answer:
+        said = {"kind": verdict.kind, "orders": [choice.label for choice in heard], "calls": spent.calls}
+        parameters = {**self.parameters, HEARD: said}
+        return Answer(
+            verdict.label, self.name, verdict.reason, self.model, parameters, self._clock() - start, spent.tokens,
+            spent.cost, is_open=verdict.kind == GAVE_UP,
+        )  # fmt: skip
 
     def _plan(self, question: Question) -> Amount:
         """Return the most that a pair can amount to if no request has to be repeated."""
@@ -208,8 +218,8 @@ class ChatLabeller:
         except GaveUp as error:
             if self._stop.is_set():  # for another pair's sake: this one was not given its chances
                 raise _Interrupted from None
-            self._count("gave up")
-            return Choice(None, None, "gave up", str(error))
+            self._count(GAVE_UP)
+            return Choice(None, None, GAVE_UP, str(error))
         choice = read_choice(
             reply.text, reply.finish, reply.refusal, reply.logprobs, self.prompt, config.json_schema
         )

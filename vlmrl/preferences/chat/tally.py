@@ -7,6 +7,8 @@ import threading
 from collections import Counter, deque
 from dataclasses import dataclass, field
 
+from vlmrl.preferences.chat.answers import GAVE_UP, Verdict
+
 WINDOW = 200
 """Requests that the rate of failures looks back on."""
 Z = 3.09
@@ -18,13 +20,15 @@ class ChatReport:
     """What a chat labeller has seen so far."""
 
     pairs: int = 0
-    """Pairs answered, abstentions among them."""
+    """Pairs asked: with a label, abstained from, or left open."""
     labels: int = 0
     """Pairs with a label, ties among them."""
     ties: int = 0
     """Pairs with label 0.5."""
     abstentions: dict[str, int] = field(default_factory=dict)
-    """Pairs without a label, by kind: unsure, unparseable, refusal, cut off, gave up, same picture."""
+    """Pairs without a label, by kind: unsure, unparseable, refusal, cut off, same picture."""
+    open: int = 0
+    """Pairs that nobody answered, since the network failed for good: no abstentions, they can be asked again."""
     replies: int = 0
     """Questions put to the server, repeated requests not counted."""
     failures: int = 0
@@ -100,17 +104,19 @@ class Tally:
         with self._lock:
             self._counts["repeated"] += 1
 
-    def pair(self, label: float | None, kind: str, flipped: bool | None) -> None:
-        """Count a pair; `flipped` says whether its orders disagreed, None if one was not decided."""
+    def pair(self, verdict: Verdict) -> None:
+        """Count what became of a pair."""
         with self._lock:
             self._counts["pairs"] += 1
-            self._counts["labels"] += label is not None
-            self._counts["ties"] += label == 0.5
-            if label is None:
-                self._abstentions[kind] += 1
-            if flipped is not None:
+            self._counts["labels"] += verdict.label is not None
+            self._counts["ties"] += verdict.label == 0.5
+            if verdict.kind == GAVE_UP:
+                self._counts["open"] += 1
+            elif verdict.label is None:
+                self._abstentions[verdict.kind] += 1
+            if verdict.flipped is not None:
                 self._counts["both"] += 1
-                self._counts["flips"] += flipped
+                self._counts["flips"] += verdict.flipped
 
     def report(self, calls: int, tokens: int, cost: float) -> ChatReport:
         """Return the counts so far."""
@@ -118,7 +124,10 @@ class Tally:
             counts, abstentions = self._counts.copy(), dict(self._abstentions)
         sided = counts["first"] + counts["second"]
         return ChatReport(
-            **{name: counts[name] for name in ("pairs", "labels", "ties", "replies", "failures", "repeated")},
+            **{
+                name: counts[name]
+                for name in ("pairs", "labels", "ties", "open", "replies", "failures", "repeated")
+            },
             abstentions=abstentions,
             first_share=counts["first"] / sided if sided else None,
             flip_rate=counts["flips"] / counts["both"] if counts["both"] else None,

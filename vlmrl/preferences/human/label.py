@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import webbrowser
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from vlmrl.preferences.human.folder import FolderSink
 from vlmrl.preferences.human.server import LabelServer
 from vlmrl.preferences.human.session import PARAMETERS, LabelSession
 from vlmrl.preferences.human.sink import AnswerSink, MemorySink
-from vlmrl.preferences.human.store_sink import StoreSink, read_predictions
+from vlmrl.preferences.human.store_sink import PredictionFile, StoreSink
 from vlmrl.preferences.protocol import Answer, Pair, Question, task_question
 from vlmrl.preferences.store import PREDICTIONS, STORE, PreferenceStore
 from vlmrl.runs import read_config
@@ -51,18 +51,17 @@ def label_run(
     if store.is_file():
         question = task_question(from_plain(Task, read_config(run)["config"]["task"]))
         with PreferenceStore(store) as opened:
-            known = read_predictions(Path(run) / PREDICTIONS)
-            return serve(
-                StoreSink(opened, HumanLabeller(person), question, known), on_ready=on_ready, **options
-            )
+            known = PredictionFile(Path(run) / PREDICTIONS)
+            sink = StoreSink(opened, HumanLabeller(person), question, known.of)
+            return serve(sink, on_ready=on_ready, **options)
     if not folder.is_dir():
         remedy = "train with --labeller, or put pairs there with `vlmrl.preferences.human.write_pairs`"
         raise usage_error("run", run, f"a run with {STORE} or a folder {PREFERENCES}", remedy)
-    sink = FolderSink(folder)
+    files = FolderSink(folder)
     try:
-        return serve(sink, on_ready=on_ready, **options)
+        return serve(files, on_ready=on_ready, **options)
     finally:
-        sink.close()
+        files.close()
 
 
 def serve(
@@ -91,7 +90,8 @@ def serve(
 class HumanLabeller:
     """Asks a person, in a browser on this machine, and waits.
 
-    Attributes: name "human"; model, the person's name; parameters, how pairs are shown.
+    Attributes: name "human"; model, the person's name; parameters, how pairs are shown; predict, P(first preferred) of
+    pairs by the model so far, or None: called before the pairs are shown, for the page to say how often they agree.
     """
 
     name = "human"
@@ -112,6 +112,7 @@ class HumanLabeller:
         happens to this process, and not only when all were given.
         """
         self.model, self.parameters = person, dict(PARAMETERS)
+        self.predict: Callable[[Sequence[Pair]], Iterable[float]] | None = None
         self._store = store
         self._options: dict[str, Any] = {
             "port": port,
@@ -136,14 +137,16 @@ class HumanLabeller:
         return given
 
     def _serve(self, pairs: Sequence[Pair], question: Question) -> list[Answer | None]:
+        predicted = [] if self.predict is None else map(float, self.predict(pairs))
+        known = dict(zip((pair.key for pair in pairs), predicted, strict=False))
         if self._store is None:
-            sink = MemorySink(pairs, question)
+            sink = MemorySink(pairs, question, known)
             if sink.pending():
                 serve(sink, person=self.model, **self._options)
             return [sink.answers.get(pair.key) for pair in pairs]
         with PreferenceStore(Path(self._store)) as store:
             store.add_pairs(pairs)
-            stored = StoreSink(store, self, question, only=[pair.key for pair in pairs])
+            stored = StoreSink(store, self, question, known.get, only=[pair.key for pair in pairs])
             if stored.pending():
                 serve(stored, person=self.model, **self._options)
             return store.find(self, pairs, question)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,7 +30,7 @@ class Given:
     label: float | None
     """P(first preferred); None: skipped."""
     prediction: float | None = None
-    """P(first preferred) of the model so far, or None."""
+    """P(first preferred) of the model as it was before the answer, or None."""
 
 
 class AnswerSink(Protocol):
@@ -60,9 +60,12 @@ class AnswerSink(Protocol):
 class MemorySink:
     """Pairs and answers in memory, for one session."""
 
-    def __init__(self, pairs: Sequence[Pair], question: Question) -> None:
-        """Ask `pairs`, equal ones once."""
-        self._pairs = {pair.key: Shown(pair, question) for pair in pairs}
+    def __init__(
+        self, pairs: Sequence[Pair], question: Question, predictions: Mapping[str, float] | None = None
+    ) -> None:
+        """Ask `pairs`, equal ones once; predictions: P(first preferred) of the model so far, by the pair's key."""
+        known = predictions or {}
+        self._pairs = {pair.key: Shown(pair, question, known.get(pair.key)) for pair in pairs}
         self.answers: dict[str, Answer] = {}
 
     def pending(self) -> list[str]:
@@ -83,4 +86,4 @@ class MemorySink:
 
     def given(self) -> list[Given]:
         """Return the answers so far, oldest first."""
-        return [Given(key, answer.label) for key, answer in self.answers.items()]
+        return [Given(key, a.label, self._pairs[key].prediction) for key, a in self.answers.items()]

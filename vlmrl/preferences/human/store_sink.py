@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from vlmrl.errors import usage_error
@@ -13,6 +14,8 @@ from vlmrl.preferences.protocol import Answer, Labeller, Question
 from vlmrl.preferences.rows import ANSWER_NAMES, UNDER, answer_key, answer_rows
 from vlmrl.preferences.store import PreferenceStore
 
+PREDICTED = "predicted"
+"""Where a person's answer says what the model predicted before it."""
 _PUT = f"""INSERT INTO answers ({ANSWER_NAMES}) SELECT {", ".join("?" * 14)}
     WHERE EXISTS (SELECT 1 FROM pairs WHERE key = ?) ON CONFLICT DO NOTHING"""
 
@@ -21,11 +24,13 @@ class StoreSink:
     """The pairs of a store that a person has not answered, oldest first, those that come meanwhile too.
 
     An answer is on the disk when `put` returns. Several processes may have the store open, a training run among them.
+    What a model predicted of a pair is settled before the person answers it, and kept with the answer: a model that
+    learned from the answer later is never asked, nor after an undo.
 
     Args:
         labeller: the person, as `HumanLabeller` names it: part of what an answer is kept under.
         question: what is asked of every pair.
-        predictions: P(first preferred) of the model so far, by the pair's key.
+        predict: P(first preferred) of the model so far, of a pair's key, or None.
         only: keys of the pairs to ask; None asks all.
     """
 
@@ -34,11 +39,11 @@ class StoreSink:
         store: PreferenceStore,
         labeller: Labeller,
         question: Question,
-        predictions: Mapping[str, float] | None = None,
+        predict: Callable[[str], float | None] = lambda key: None,
         only: Iterable[str] | None = None,
     ) -> None:
         self._store, self._labeller, self._question = store, labeller, question
-        self._predictions = dict(predictions or {})
+        self._predict, self._foreseen = predict, dict[str, float | None]()
         self._only = None if only is None else set(only)
 
     @property
@@ -58,24 +63,56 @@ class StoreSink:
         if not self._store.rows("SELECT 1 FROM pairs WHERE key = ?", [key]):
             raise KeyError(key)
         (pair,) = self._store.pairs([key])
-        return Shown(pair, self._question, self._predictions.get(key))
+        return Shown(pair, self._question, self._prediction(key))
+
+    def _prediction(self, key: str) -> float | None:
+        """Return what was predicted when the pair was first seen here, unanswered."""
+        if key not in self._foreseen:
+            self._foreseen[key] = self._predict(key)
+        return self._foreseen[key]
 
     def put(self, key: str, answer: Answer) -> bool:
         """Keep `answer` unless the pair has one of this person, a skip included, or is not in the store."""
-        (values,) = answer_rows([answer])
+        foreseen = {PREDICTED: self._prediction(key)}
+        (values,) = answer_rows([replace(answer, parameters={**answer.parameters, **foreseen})])
         with self._store.writing() as connection:
             return connection.execute(_PUT, (key, *self._key, *values, time.time(), key)).rowcount == 1
 
     def take_back(self, key: str) -> bool:
-        """Delete the person's answer to `key`, and no other."""
+        """Delete the person's answer to `key`, and no other; what was predicted before it stays."""
+        self._foreseen |= {given.key: given.prediction for given in self.given() if given.key == key}
         with self._store.writing() as connection:
             query = f"DELETE FROM answers WHERE pair = ? AND {UNDER}"
             return connection.execute(query, (key, *self._key)).rowcount == 1
 
     def given(self) -> list[Given]:
         """Return the person's answers so far, oldest first, of earlier sittings too."""
-        rows = self._store.rows(f"SELECT pair, label FROM answers WHERE {UNDER} ORDER BY number", self._key)
-        return [Given(key, label, self._predictions.get(key)) for key, label in rows if self._wants(key)]
+        query = f"SELECT pair, label, json_extract(answered_parameters, '$.{PREDICTED}') FROM answers WHERE {UNDER}"
+        rows = self._store.rows(f"{query} ORDER BY number", self._key)
+        return [Given(*row) for row in rows if self._wants(row[0])]
+
+
+class PredictionFile:
+    """What a run's reward says of its pairs, read again whenever the run has written it again."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the file; a run that has not learned yet has none. Raises: UsageError for one that holds something else."""
+        self._path, self._read_at = path, self._written_at(path)
+        self._known = read_predictions(path)
+
+    def of(self, key: str) -> float | None:
+        """Return P(first preferred) of a pair's key, or None where nothing is said of it."""
+        now = self._written_at(self._path)
+        if now != self._read_at:
+            self._read_at, self._known = now, read_predictions(self._path)
+        return self._known.get(key)
+
+    @staticmethod
+    def _written_at(path: Path) -> int:
+        try:
+            return path.stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
 
 
 def read_predictions(path: Path) -> dict[str, float]:
