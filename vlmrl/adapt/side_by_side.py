@@ -56,9 +56,9 @@ class SideBySide:
             for number in range(len(self._twins))
         ]
         parts = [job.result() for job in jobs]
-        by_words = [grads[-1] for _, grads in parts]
+        by_words = [grads[-1] for _, grads in parts if grads[-1] is not None]
         if words.requires_grad:
-            words.backward(sum(by_words[1:], by_words[0]))
+            words.backward(torch.stack(by_words).sum(dim=0))
         for number, parameter in enumerate(_trainable(model)):
             for _, grads in parts:
                 grad = grads[number]
@@ -89,8 +89,8 @@ class SideBySide:
         for twin in self._twins:
             for theirs, ours in zip(twin.modules(), self._model.modules(), strict=True):
                 theirs.training = ours.training
-            for theirs, ours in zip(twin.buffers(), self._model.buffers(), strict=True):
-                theirs.copy_(ours)
+            for copied, buffer in zip(twin.buffers(), self._model.buffers(), strict=True):
+                copied.copy_(buffer)
 
     @torch.no_grad()
     def _take_statistics(self) -> None:
