@@ -231,7 +231,7 @@ def test_what_another_run_paid_for_is_known_and_not_paid_again(
 
 
 def test_flipped_labels_teach_the_opposite(tmp_path: Path) -> None:
-    settings = replace(PREFERENCES, oracle=OracleConfig(flip=1.0))
+    settings = replace(PREFERENCES, pairs=180, stage_pairs=40, oracle=OracleConfig(flip=1.0))
     row = rows_of(train(config(tmp_path, preferences=settings)).path)[-1]
     assert row["learned/label_accuracy"] == 0.0 and row["learned/progress_correlation"] < -0.7
 
