@@ -35,6 +35,22 @@ def test_the_record_has_no_path_and_all_that_matters(tmp_path: Path, monkeypatch
     assert "| ant | 900 | – | – | – | – | 100 | – | 1,000 |" in shown and "| reacher | 50 |" in shown
 
 
+def test_the_record_tells_of_the_part_that_came_before(tmp_path: Path) -> None:
+    begun, model = tmp_path / "begun", tmp_path / "model"
+    begun.mkdir(), model.mkdir()
+    (begun / "adapt.json").write_text(json.dumps({**MADE, "step": 30, "seconds": 600}))
+    (begun / card.RECIPE).write_text(json.dumps(card.recipe(begun)))
+    config = {**MADE["config"], "start": f"local-dir:{begun}"}
+    (model / "adapt.json").write_text(json.dumps({**MADE, "config": config}))
+    found = card.recipe(model)
+    assert str(tmp_path) not in json.dumps(found)
+    assert (found["begun"]["steps"], found["begun"]["seconds"], "begun" in found["begun"]) == (30, 600, False)
+    assert "30 steps, 10 minutes" in card.made_of(found) and "12 steps, 2 minutes" in card.made_of(found)
+    (begun / card.RECIPE).unlink()  # a start of which nothing is known
+    assert card.recipe(model)["begun"] == {}
+    assert "from other weights" in card.made_of(card.recipe(model))
+
+
 def test_the_cards_blocks_are_those_of_its_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(card, "blocks", lambda: {"recipe": "made", "evaluation": "measured"})
     page = tmp_path / "CARD.md"

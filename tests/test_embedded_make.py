@@ -44,9 +44,15 @@ def test_the_whole_recipe_is_its_steps_in_order(monkeypatch, commands, tmp_path:
         "data",
         "train",
         "card",
+        "train",
+        "card",
         "words",
         "evaluate",
     ]
+    begun, model = str(tmp_path / make.BEGUN), str(tmp_path / make.MODEL)
+    assert commands[2][commands[2].index("--out") + 1] == begun == commands[3][-1]
+    assert commands[4][commands[4].index("--init") + 1] == begun
+    assert commands[4][commands[4].index("--out") + 1] == model == commands[5][-1]
     assert "gl" in commands[1] and not any("--scale" in c or "--shares" in c for c in commands)
 
 
@@ -57,9 +63,9 @@ def test_meta_world_is_drawn_and_said_where_its_package_is(
     monkeypatch.setattr(metaworld, "is_installed", lambda: there)
     assert call(monkeypatch, "--out", str(tmp_path)) == 0
     assert all(("soccer" in command) is there for command in commands[:2])
-    train = commands[2]
-    assert ("--without" in train) is not there
-    assert there or set(train[train.index("--without") + 1 :]) == set(metaworld.WORLDS)
+    for train in (commands[2], commands[4]):
+        assert ("--without" in train) is not there
+        assert there or set(train[train.index("--without") + 1 :]) == set(metaworld.WORLDS)
 
 
 def test_quick_is_small_and_must_pass_preflight(monkeypatch, commands, tmp_path: Path) -> None:

@@ -41,13 +41,18 @@ def recipe(model: Path) -> dict[str, Any]:
     config["precision"] = made.get("precision", config["precision"]).removeprefix(
         "torch."
     )  # what `auto` came to
-    return {
+    found = {
         "commit": made["git"]["sha"], "steps": made["step"], "seconds": round(made["seconds"]),
         "config": config, "shares": shares, "frames": sources,
         "reworded": splits.share_reworded(model),
         "validation": {k: round(v, 4) for k, v in made["validation"].items() if k in ("loss", "auc", "top1")},
         "hardware": provenance(_gpu(made))["hardware"], "versions": {k: made["versions"][k] for k in ("python", "torch")},
     }  # fmt: skip
+    kind, _, folder = made["config"]["start"].partition(":")
+    if kind == "local-dir":
+        before = Path(folder) / RECIPE
+        found["begun"] = json.loads(before.read_text()) if before.is_file() else {}
+    return found
 
 
 def _gpu(made: dict[str, Any]) -> str | None:
@@ -90,14 +95,24 @@ def made_of(found: dict[str, Any]) -> str:
         ("labels", ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in config["labels"].items())),
         ("optimiser", f"AdamW, rate {config['lr']:g} after {config['warmup']} steps of warm-up, cosine to 2% of it; "
                       f"weight decay {config['weight_decay']:g}, beta2 {config['beta2']:g}, gradients clipped at {config['clip_norm']:g}"),
-        ("length", f"{found['steps']:,} steps, {found['seconds'] / 60:.0f} minutes, seed {config['seed']}, {config['precision']}"),
+        ("length", _length(found)),
         ("hardware", where),
         ("commit", f"`{found['commit'][:7]}`, torch {found['versions']['torch']}"),
     ]  # fmt: skip
+    if "begun" in found:
+        before = _length(found["begun"]) if found["begun"] else "of which nothing is known"
+        at = next(i for i, row in enumerate(rows) if row[0] == "length")
+        rows.insert(at, ("begun", f"from other weights, {before}"))
     if reworded := found["reworded"]:
         rows.insert(3, ("said otherwise by rule", f"{reworded:.0%} of the sentences that a rule fits"))
     lines = ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)]
     return "\n".join(lines) + "\n\n" + frames_table(found["frames"])
+
+
+def _length(found: dict[str, Any]) -> str:
+    """Return how long a training was, in words."""
+    config, minutes = found["config"], found["seconds"] / 60
+    return f"{found['steps']:,} steps, {minutes:.0f} minutes, seed {config['seed']}, {config['precision']}"
 
 
 def blocks() -> dict[str, str]:

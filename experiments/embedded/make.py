@@ -25,14 +25,15 @@ from experiments.embedded.data import WORLDS
 from experiments.embedded.splits import GRAMMARS
 from vlmrl.encoders.sources import EMBEDDED
 
-MODEL = "model"
-"""Folder of the encoder, beside the frames."""
+BEGUN, MODEL = "begun", "model"
+"""Folders of the encoder, beside the frames: after the first part of its training, and after the second."""
 QUICK_WORLDS = ("cartpole", "mountain_car", "humanoid")
 QUICK_SCALE, QUICK_STEPS = 0.06, 2200
 QUICK_BATCH, QUICK_CAPTIONS = 128, 48
 QUICK_SHARES = ("humanoid=0.6", "cartpole=0.28", "mountain_car=0.12")
 """With shares by the number of sentences, cart-pole's goal stays weak in so few steps (AUC 0.72 to 0.82)."""
-STEPS = 25_000
+BEGUN_STEPS, STEPS = 15_000, 12_000
+"""Steps of the two parts: the second goes on from the first's weights, with the rate of learning up and down once more."""
 QUICK_TASKS = ("cartpole", "mountain_car", "humanoid_kneeling")
 """Their preflight is what a quick encoder must pass."""
 SHIPPED = ("open_clip_config.json", "open_clip_model.safetensors", "splits.json", "words.json", "recipe.json")
@@ -57,17 +58,12 @@ def steps(out: Path, quick: bool, installed: bool = False) -> list[Step]:
     few = (*(("--scale", str(QUICK_SCALE)) if quick else ()), "--worlds", *worlds)
     without = [world for world in GRAMMARS if world not in worlds]
     left = ("--without", *without) if without else ()
-    length = ("--steps", str(QUICK_STEPS if quick else STEPS))
-    brief = ("--batch", str(QUICK_BATCH), "--captions", str(QUICK_CAPTIONS), "--shares", *QUICK_SHARES)
+    trainings = _quick_training(out, left) if quick else _trainings(out, left)
     gl = {"MUJOCO_GL": os.environ.get("MUJOCO_GL", "egl")}
     found = [
         Step("frames by the ray tracer", "data", (*folder, *few)),
         Step("frames by GL", "data", (*folder, "--only", "gl", *few), gl, needed=False),
-        Step(
-            "training",
-            "train",
-            ("--data", str(out), "--out", str(model), *length, *(brief if quick else ()), *left),
-        ),
+        *trainings,
         Step("what it was made of", "card", ("--record", str(model))),
         Step("the check of words", "words", ("--dir", str(model)), needed=False),
     ]
@@ -75,6 +71,31 @@ def steps(out: Path, quick: bool, installed: bool = False) -> list[Step]:
         report = ("--dir", str(model), "--out", str(out / "evaluation.json"))
         found.append(Step("evaluation", "evaluate", report))
     return found
+
+
+def _trainings(out: Path, left: tuple[str, ...]) -> list[Step]:
+    """Return the two parts of the training of what ships."""
+    begun, data = out / BEGUN, ("--data", str(out))
+    return [
+        Step(
+            "training, first part",
+            "train",
+            (*data, "--out", str(begun), "--steps", str(BEGUN_STEPS), *left),
+        ),
+        Step("what that was made of", "card", ("--record", str(begun))),
+        Step(
+            "training, second part",
+            "train",
+            (*data, "--out", str(out / MODEL), "--init", str(begun), "--steps", str(STEPS), *left),
+        ),
+    ]
+
+
+def _quick_training(out: Path, left: tuple[str, ...]) -> list[Step]:
+    """Return the one short training of a small encoder."""
+    brief = ("--steps", str(QUICK_STEPS), "--batch", str(QUICK_BATCH), "--captions", str(QUICK_CAPTIONS))
+    asked = ("--data", str(out), "--out", str(out / MODEL), *brief, "--shares", *QUICK_SHARES)
+    return [Step("training", "train", (*asked, *left))]
 
 
 def run(step: Step) -> None:
