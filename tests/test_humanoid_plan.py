@@ -45,14 +45,14 @@ def test_an_untrained_agent_is_judged_without_any_update(
     humanoid.main(arguments)
     rows = json.loads((tmp_path / "x.json").read_text())
     assert [(r["task"], r["success"]) for r in rows] == [
-        ("humanoid_lotus", {"100": 0.0, "400": 0.0}), ("humanoid_standing", {"100": 1.0, "400": 0.0})]  # fmt: skip
+        ("humanoid_lotus", {"100": 0.0, "400": 0.0}), ("humanoid_standing", {"100": 0.0, "400": 0.0})]  # fmt: skip
     assert all(
         r["env_steps"] == r["frames_scored"] == 0 and not r["learned"] and r["weights"] is None for r in rows
     )
     assert all(r["steps_to_success"] is None and r["curve"] == [] and r["drift"] is None for r in rows)
     assert not list((tmp_path / "runs").glob("*/config.json")), "it leaves no run"
     table = humanoid_report.table(rows)
-    assert "| control_untrained | 10 | 100% | 0% | not by all | 0 | 0 |" in table
+    assert "| control_untrained | 10 | 0% | 0% | not by all | 0 | 0 |" in table
     humanoid.main(arguments)
     assert json.loads((tmp_path / "x.json").read_text()) == rows, "and is not judged again"
 

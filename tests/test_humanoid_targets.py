@@ -73,28 +73,10 @@ def untrained(**success: tuple[float, float]) -> list[dict]:
 def test_what_an_untrained_agent_does_by_itself_is_not_hidden() -> None:
     name = "control: the same agent, untrained"
     assert cells(untrained(standing=(0.99, 0.05), one_leg=(0.0, 0.12)))[name] == (
-        "14 of 16 at most 10%: standing 99%, in long episodes 5%; one leg 0%, in long episodes 12%; the others at most 2%"
+        "14 of 16 fail: standing 99%, in long episodes 5%; one leg 0%, in long episodes 12%; the others at most 2%"
     )
-    assert (
-        cells(untrained())[name]
-        == "16 of 16 at most 10%: standing 2%, in long episodes 0%; the others at most 2%"
-    )
-    assert (
-        cells(untrained()[:4])[name]
-        == "1 of 16 at most 10%: standing not run; the others at most 2%; 15 not run"
-    )
-
-
-def test_a_pose_that_is_held_untrained_counts_by_the_long_episodes() -> None:
-    rows, name = rows_of(["asked_rarely"]), "poses with ≥ 90% success"
-    rows = [
-        r | {"success": {"100": 1.0, "400": 0.5}} if r["task"] == "humanoid_standing" else r for r in rows
-    ]
-    assert cells(rows)[name].startswith("8 of 8: ")
-    found = cells([*rows, *untrained(standing=(0.99, 0.05))])[name]
-    assert found.startswith("7 of 8: ") and found.endswith("; in long episodes 7 of 8")
-    assert "standing 50% in long episodes (untrained 5%; in short ones 100%, untrained 99%)" in found
-    assert cells(untrained())[name] == targets.NOT_RUN
+    assert cells(untrained())[name] == "16 of 16 fail: at most 2%"
+    assert cells(untrained()[:4])[name] == "1 of 16 fail: at most 2%; 15 not run"
 
 
 def test_asking_rarely_is_compared_over_the_same_seeds() -> None:

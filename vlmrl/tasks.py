@@ -134,11 +134,12 @@ are ours, not VLM-RM's; how far training sees such states otherwise: experiments
 
 
 def _humanoid(pose: str) -> Task:
+    """Return a humanoid's task; by springs it stands for a second without being told to, so standing is driven by torques."""
     words, description = (POSES | COMPOSITIONS)[pose]
     return Task(
         name=f"humanoid_{pose}",
         env_id="vlmrl/Humanoid-v0",
-        env_kwargs=(("pose", pose), ("control", "position")),
+        env_kwargs=(("pose", pose), ("control", "torque" if pose == "standing" else "position")),
         goal=(f"{HUMANOID_BASELINE} {words}",),
         baseline=(HUMANOID_BASELINE,),
         alpha=0.0,
