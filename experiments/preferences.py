@@ -39,7 +39,7 @@ from vlmrl.preferences.oracle import OracleConfig, progress
 from vlmrl.preferences.reading import ReadOnlyStore
 from vlmrl.preferences.store import STORE
 from vlmrl.runs import read_metrics
-from vlmrl.tasks import METAWORLD
+from vlmrl.tasks import METAWORLD, RECREATIONS
 from vlmrl.training import TrainConfig, preset
 
 
@@ -57,6 +57,7 @@ class Setting:
 
 SETTINGS: dict[str, Setting] = {
     "cartpole": Setting((200, 500), PreferencesConfig(every=10_000)),
+    **{task: Setting((75,), PreferencesConfig(every=15_000)) for task in RECREATIONS},
     **{task: Setting((250,), PreferencesConfig(every=10_000), 200_000) for task in METAWORLD},
     "mountain_car": Setting((200,), PreferencesConfig(every=15_000)),
     "humanoid_kneeling": Setting((100, 400), PreferencesConfig(every=15_000)),

@@ -113,9 +113,7 @@ def test_the_seven_tasks_are_counted_and_stand_first() -> None:
         "oracle below 90%: soccer; not all seeds: sweep_into."
     )
     assert list(preferences.SETTINGS)[-2:] == ["mountain_car", "humanoid_kneeling"]
-    assert [task for task in preferences.SEVEN if task in preferences.SETTINGS] == list(preferences.SETTINGS)[
-        :-2
-    ]
+    assert list(preferences.SEVEN) == list(preferences.SETTINGS)[:-2]
 
 
 def test_each_line_of_the_issues_table_is_read_from_rows_and_benchmarks(tmp_path: Path) -> None:
