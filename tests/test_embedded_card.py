@@ -35,20 +35,29 @@ def test_the_record_has_no_path_and_all_that_matters(tmp_path: Path, monkeypatch
     assert "| ant | 900 | – | – | – | – | 100 | – | 1,000 |" in shown and "| reacher | 50 |" in shown
 
 
-def test_the_record_tells_of_the_part_that_came_before(tmp_path: Path) -> None:
-    begun, model = tmp_path / "begun", tmp_path / "model"
-    begun.mkdir(), model.mkdir()
-    (begun / "adapt.json").write_text(json.dumps({**MADE, "step": 30, "seconds": 600}))
-    (begun / card.RECIPE).write_text(json.dumps(card.recipe(begun)))
-    config = {**MADE["config"], "start": f"local-dir:{begun}"}
-    (model / "adapt.json").write_text(json.dumps({**MADE, "config": config}))
-    found = card.recipe(model)
+def test_the_record_tells_of_the_parts_that_came_before(tmp_path: Path) -> None:
+    start = "scratch:x"
+    for name, steps, seconds in (("first", 30, 600), ("second", 20, 300), ("third", 12, 90)):
+        folder = tmp_path / name
+        folder.mkdir()
+        config = {**MADE["config"], "start": start}
+        (folder / "adapt.json").write_text(
+            json.dumps({**MADE, "step": steps, "seconds": seconds, "config": config})
+        )
+        (folder / card.RECIPE).write_text(json.dumps(card.recipe(folder)))
+        start = f"local-dir:{folder}"
+    found = json.loads((tmp_path / "third" / card.RECIPE).read_text())
     assert str(tmp_path) not in json.dumps(found)
-    assert (found["begun"]["steps"], found["begun"]["seconds"], "begun" in found["begun"]) == (30, 600, False)
-    assert "30 steps, 10 minutes" in card.made_of(found) and "12 steps, 2 minutes" in card.made_of(found)
-    (begun / card.RECIPE).unlink()  # a start of which nothing is known
-    assert card.recipe(model)["begun"] == {}
-    assert "from other weights" in card.made_of(card.recipe(model))
+    assert [(part["steps"], part["seconds"]) for part in found["begun"]] == [(30, 600), (20, 300)]
+    rows = dict(card.lengths(found))
+    assert rows["part 1"].startswith("30 steps, 10 minutes") and rows["part 3"].startswith(
+        "12 steps, 2 minutes"
+    )
+    assert rows["length"] == "62 steps, 16 minutes, each part with a fresh optimiser"
+    assert all(f"| {name} | {text} |" in card.made_of(found) for name, text in rows.items())
+    (tmp_path / "second" / card.RECIPE).unlink()
+    rows = dict(card.lengths(card.recipe(tmp_path / "third")))
+    assert rows["part 1"] == "weights of which nothing is known" and "length" not in rows
 
 
 def test_the_cards_blocks_are_those_of_its_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from experiments.embedded import data, evaluate, left_out, metaworld, splits, train, variation
 from experiments.embedded.evaluation import controls, goals, metrics, pictures, tables, words
@@ -21,6 +24,14 @@ from vlmrl_envs import WORLDS, held_out
 from vlmrl_envs.humanoid.rules import Humanoid
 from vlmrl_envs.mountain_car.rules import MountainCar
 from vlmrl_envs.walker2d.rules import Walker2d
+
+
+@given(st.lists(st.text("abc", min_size=1, max_size=3), min_size=1, max_size=9), st.integers(0, 99))
+def test_disorder_keeps_the_words_and_no_neighbours(words: list[str], seed: int) -> None:
+    found = controls.disordered(np.random.default_rng(seed), words)
+    assert sorted(found) == sorted(words)
+    if len(set(words)) == len(words) > 3:
+        assert not set(pairwise(found)) & set(pairwise(words))
 
 
 def test_auc_and_its_interval() -> None:
@@ -169,7 +180,7 @@ def test_controls_are_compared_with_the_baselines_own_reward(cartpole) -> None:
     drawn, encoder = cartpole
     task = drawn.tasks[0]
     rows = controls.control_rows(drawn, encoder, task, np.zeros((3, 64, 64, 3), np.uint8))
-    assert {row["control"] for row in rows} == {*controls.KINDS, *controls.FRESH}
+    assert {row["control"] for row in rows} == {*controls.KINDS, controls.ANY_ORDER, *controls.FRESH}
     reward = reward_of(encoder, task)
     blank = controls.nothing(np.random.default_rng(0))["blank"]
     above = reward.compute_reward(blank).numpy() - controls.baseline_level(reward)

@@ -39,20 +39,14 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
 def test_the_whole_recipe_is_its_steps_in_order(monkeypatch, commands, tmp_path: Path) -> None:
     assert call(monkeypatch, "--out", str(tmp_path)) == 0
-    assert [c[0].rpartition(".")[2] for c in commands] == [
-        "data",
-        "data",
-        "train",
-        "card",
-        "train",
-        "card",
-        "words",
-        "evaluate",
-    ]
-    begun, model = str(tmp_path / make.BEGUN), str(tmp_path / make.MODEL)
-    assert commands[2][commands[2].index("--out") + 1] == begun == commands[3][-1]
-    assert commands[4][commands[4].index("--init") + 1] == begun
-    assert commands[4][commands[4].index("--out") + 1] == model == commands[5][-1]
+    names = [c[0].rpartition(".")[2] for c in commands]
+    parts = [str(tmp_path / name) for name, _ in make.PARTS]
+    assert names == ["data", "data", *["train", "card"] * len(parts), "words", "evaluate"]
+    trained = [c for c, name in zip(commands, names, strict=True) if name == "train"]
+    assert [c[c.index("--out") + 1] for c in trained] == parts
+    assert [c[-1] for c, name in zip(commands, names, strict=True) if name == "card"] == parts
+    assert "--init" not in trained[0] and [c[c.index("--init") + 1] for c in trained[1:]] == parts[:-1]
+    assert parts[-1] == str(tmp_path / make.MODEL)
     assert "gl" in commands[1] and not any("--scale" in c or "--shares" in c for c in commands)
 
 
@@ -63,7 +57,7 @@ def test_meta_world_is_drawn_and_said_where_its_package_is(
     monkeypatch.setattr(metaworld, "is_installed", lambda: there)
     assert call(monkeypatch, "--out", str(tmp_path)) == 0
     assert all(("soccer" in command) is there for command in commands[:2])
-    for train in (commands[2], commands[4]):
+    for train in commands[2 : 2 + 2 * len(make.PARTS) : 2]:
         assert ("--without" in train) is not there
         assert there or set(train[train.index("--without") + 1 :]) == set(metaworld.WORLDS)
 

@@ -23,6 +23,8 @@ SETTINGS = (
     "nothings", "jumbles", "augment", "labels", "held_out", "precision", "weights", "device", "seed", "workers",
 )  # fmt: skip
 """What is kept of a training's configuration; paths are not."""
+PART = ("commit", "steps", "seconds", "config", "hardware", "versions")
+"""What is kept of an earlier part of a training: frames and what was held out are those of the last."""
 KINDS = {
     "own": "own looks, ray tracer", "own96": "own looks, ray tracer", "varied": "other looks, ray tracer",
     "arms": "arms, ray tracer", "arms-varied": "arms, ray tracer",
@@ -48,11 +50,19 @@ def recipe(model: Path) -> dict[str, Any]:
         "validation": {k: round(v, 4) for k, v in made["validation"].items() if k in ("loss", "auc", "top1")},
         "hardware": provenance(_gpu(made))["hardware"], "versions": {k: made["versions"][k] for k in ("python", "torch")},
     }  # fmt: skip
-    kind, _, folder = made["config"]["start"].partition(":")
-    if kind == "local-dir":
-        before = Path(folder) / RECIPE
-        found["begun"] = json.loads(before.read_text()) if before.is_file() else {}
-    return found
+    return found | ({"begun": before} if (before := _before(made["config"]["start"])) else {})
+
+
+def _before(start: str) -> list[dict[str, Any] | None]:
+    """Return the parts of a training that came before, the oldest first; None for weights of which nothing is known."""
+    kind, _, folder = start.partition(":")
+    if kind != "local-dir":
+        return []
+    path = Path(folder) / RECIPE
+    if not path.is_file():
+        return [None]
+    found = json.loads(path.read_text())
+    return [*found.get("begun", []), {name: found[name] for name in PART}]
 
 
 def _gpu(made: dict[str, Any]) -> str | None:
@@ -95,24 +105,42 @@ def made_of(found: dict[str, Any]) -> str:
         ("labels", ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in config["labels"].items())),
         ("optimiser", f"AdamW, rate {config['lr']:g} after {config['warmup']} steps of warm-up, cosine to 2% of it; "
                       f"weight decay {config['weight_decay']:g}, beta2 {config['beta2']:g}, gradients clipped at {config['clip_norm']:g}"),
-        ("length", _length(found)),
+        *lengths(found),
         ("hardware", where),
         ("commit", f"`{found['commit'][:7]}`, torch {found['versions']['torch']}"),
     ]  # fmt: skip
-    if "begun" in found:
-        before = _length(found["begun"]) if found["begun"] else "of which nothing is known"
-        at = next(i for i, row in enumerate(rows) if row[0] == "length")
-        rows.insert(at, ("begun", f"from other weights, {before}"))
     if reworded := found["reworded"]:
         rows.insert(3, ("said otherwise by rule", f"{reworded:.0%} of the sentences that a rule fits"))
     lines = ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)]
     return "\n".join(lines) + "\n\n" + frames_table(found["frames"])
 
 
-def _length(found: dict[str, Any]) -> str:
+def lengths(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the card's rows on how long a training was: one, or one for each of its parts and their sum."""
+    parts: list[dict[str, Any] | None] = [*found.get("begun", []), found]
+    if len(parts) == 1:
+        return [("length", _length(found))]
+    rows = [
+        (
+            f"part {k}",
+            f"{_length(part)}, rate {part['config']['lr']:g}, {part['config']['jumbles']:.1%} in disorder"
+            if part
+            else "weights of which nothing is known",
+        )
+        for k, part in enumerate(parts, start=1)
+    ]
+    if all(parts):
+        steps, seconds = (sum(part[name] for part in parts if part) for name in ("steps", "seconds"))
+        rows.append(
+            ("length", f"{steps:,} steps, {seconds / 60:.0f} minutes, each part with a fresh optimiser")
+        )
+    return rows
+
+
+def _length(part: dict[str, Any]) -> str:
     """Return how long a training was, in words."""
-    config, minutes = found["config"], found["seconds"] / 60
-    return f"{found['steps']:,} steps, {minutes:.0f} minutes, seed {config['seed']}, {config['precision']}"
+    config, minutes = part["config"], part["seconds"] / 60
+    return f"{part['steps']:,} steps, {minutes:.0f} minutes, seed {config['seed']}, {config['precision']}"
 
 
 def blocks() -> dict[str, str]:

@@ -25,15 +25,16 @@ from experiments.embedded.data import WORLDS
 from experiments.embedded.splits import GRAMMARS
 from vlmrl.encoders.sources import EMBEDDED
 
-BEGUN, MODEL = "begun", "model"
-"""Folders of the encoder, beside the frames: after the first part of its training, and after the second."""
+MODEL = "model"
+"""Folder of the encoder, beside the frames."""
 QUICK_WORLDS = ("cartpole", "mountain_car", "humanoid")
 QUICK_SCALE, QUICK_STEPS = 0.06, 2200
 QUICK_BATCH, QUICK_CAPTIONS = 128, 48
 QUICK_SHARES = ("humanoid=0.6", "cartpole=0.28", "mountain_car=0.12")
 """With shares by the number of sentences, cart-pole's goal stays weak in so few steps (AUC 0.72 to 0.82)."""
-BEGUN_STEPS, STEPS = 15_000, 12_000
-"""Steps of the two parts: the second goes on from the first's weights, with the rate of learning up and down once more."""
+PARTS: tuple[tuple[str, int], ...] = (("begun", 15_000), (MODEL, 12_000))
+"""Folder and steps of each part of the training. The second goes on from the first's weights with a fresh optimiser: what ships
+was made in two sittings."""
 QUICK_TASKS = ("cartpole", "mountain_car", "humanoid_kneeling")
 """Their preflight is what a quick encoder must pass."""
 SHIPPED = ("open_clip_config.json", "open_clip_model.safetensors", "splits.json", "words.json", "recipe.json")
@@ -64,7 +65,6 @@ def steps(out: Path, quick: bool, installed: bool = False) -> list[Step]:
         Step("frames by the ray tracer", "data", (*folder, *few)),
         Step("frames by GL", "data", (*folder, "--only", "gl", *few), gl, needed=False),
         *trainings,
-        Step("what it was made of", "card", ("--record", str(model))),
         Step("the check of words", "words", ("--dir", str(model)), needed=False),
     ]
     if not quick and not installed:
@@ -74,28 +74,28 @@ def steps(out: Path, quick: bool, installed: bool = False) -> list[Step]:
 
 
 def _trainings(out: Path, left: tuple[str, ...]) -> list[Step]:
-    """Return the two parts of the training of what ships."""
-    begun, data = out / BEGUN, ("--data", str(out))
-    return [
-        Step(
-            "training, first part",
-            "train",
-            (*data, "--out", str(begun), "--steps", str(BEGUN_STEPS), *left),
-        ),
-        Step("what that was made of", "card", ("--record", str(begun))),
-        Step(
-            "training, second part",
-            "train",
-            (*data, "--out", str(out / MODEL), "--init", str(begun), "--steps", str(STEPS), *left),
-        ),
-    ]
+    """Return the parts of the training of what ships, each with its record."""
+    found: list[Step] = []
+    init: tuple[str, ...] = ()
+    for k, (name, length) in enumerate(PARTS, start=1):
+        part = str(out / name)
+        train = ("--data", str(out), "--out", part, *init, "--steps", str(length), *left)
+        found += [
+            Step(f"training, part {k} of {len(PARTS)}", "train", train),
+            Step("what it was made of", "card", ("--record", part)),
+        ]
+        init = ("--init", part)
+    return found
 
 
 def _quick_training(out: Path, left: tuple[str, ...]) -> list[Step]:
     """Return the one short training of a small encoder."""
     brief = ("--steps", str(QUICK_STEPS), "--batch", str(QUICK_BATCH), "--captions", str(QUICK_CAPTIONS))
     asked = ("--data", str(out), "--out", str(out / MODEL), *brief, "--shares", *QUICK_SHARES)
-    return [Step("training", "train", (*asked, *left))]
+    return [
+        Step("training", "train", (*asked, *left)),
+        Step("what it was made of", "card", ("--record", str(out / MODEL))),
+    ]
 
 
 def run(step: Step) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,6 +19,10 @@ KINDS = ("blank", "noise", "wrong world", "shuffled text")
 """What the target is about; training too shows and says such things, and labels them as nothing."""
 FRESH = ("ramps", "stripes")
 """Kinds that training never shows."""
+ANY_ORDER = "any order"
+"""Words in whatever order chance gives, which may be no disorder: "a humanoid kneeling robot" is good English."""
+REPEATS = 5
+"""Orders that are drawn of a goal's words."""
 
 
 def nothing(rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -50,8 +57,9 @@ def control_rows(drawn: Drawn, encoder: Any, task: Task, wrong: np.ndarray) -> l
     goals = drawn.embeddings["own"][drawn.rules[task.name].success(drawn.states)]
     rows = [_row(drawn, task, kind, found - level) for kind, found in scores.items()]
     if len(goals):
-        found = [_shuffled(encoder, task, goals, rng) for _ in range(5)]
-        rows.append(_row(drawn, task, "shuffled text", np.concatenate(found)))
+        for kind, order in ((ANY_ORDER, rng.permutation), ("shuffled text", partial(disordered, rng))):
+            found = [_reordered(encoder, task, goals, order) for _ in range(REPEATS)]
+            rows.append(_row(drawn, task, kind, np.concatenate(found)))
     others = _scores(reward, drawn.embeddings["own"][: drawn.num_random]) - level
     return [{**row, "states_mean": round(float(others.mean()), 4)} for row in rows]
 
@@ -62,9 +70,18 @@ def baseline_level(reward: GoalBaselineReward) -> float:
     return float(reward.reward_of_embeddings(unit[None])[0])
 
 
-def _shuffled(encoder: Any, task: Task, goals: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return the rewards of goal frames for the goal's words in disorder, less the baseline's own."""
-    texts = [" ".join(rng.permutation(split_words(text))) for text in task.goal]
+def disordered(rng: np.random.Generator, words: Sequence[str]) -> list[str]:
+    """Return words in an order in which none follows the one that it followed before, or as few as may be."""
+    pairs = set(pairwise(words))
+    orders = (list(rng.permutation(words)) for _ in range(200))
+    return min(orders, key=lambda order: sum(pair in pairs for pair in pairwise(order)))
+
+
+def _reordered(
+    encoder: Any, task: Task, goals: np.ndarray, order: Callable[[list[str]], Iterable[str]]
+) -> np.ndarray:
+    """Return the rewards of goal frames for the goal's words in another order, less the baseline's own."""
+    texts = [" ".join(order(split_words(text))) for text in task.goal]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnknownWordsWarning)  # nonsense on purpose
         reward = GoalBaselineReward(encoder, texts, list(task.baseline), task.alpha)

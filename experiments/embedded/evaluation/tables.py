@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.embedded.evaluation import metrics
-from experiments.embedded.evaluation.controls import FRESH, KINDS
+from experiments.embedded.evaluation.controls import ANY_ORDER, FRESH, KINDS
 from experiments.embedded.evaluation.goals import MIN_STATES
 from experiments.embedded.evaluation.metrics import Estimate
 
@@ -214,7 +214,7 @@ def _too_rare(rows: Sequence[dict[str, Any]]) -> str:
 
 def _controls(rows: Sequence[dict[str, Any]]) -> str:
     """Return for each task and control the share above the baseline and the mean less it."""
-    kinds = [kind for kind in (*KINDS, *FRESH) if any(row["control"] == kind for row in rows)]
+    kinds = [kind for kind in (*KINDS, ANY_ORDER, *FRESH) if any(row["control"] == kind for row in rows)]
     lines = ["| task | random states | " + " | ".join(kinds) + " |", "|" + "---|" * (2 + len(kinds))]
     for task in dict.fromkeys(row["task"] for row in rows):
         mine = {row["control"]: row for row in rows if row["task"] == task}
@@ -225,7 +225,8 @@ def _controls(rows: Sequence[dict[str, Any]]) -> str:
         lines.append(f"| {task} | {first['states_mean']:+.3f} | " + " | ".join(cells) + " |")
     note = (
         "Share of rewards above the baseline sentence's own (mean reward less it). Training shows what is blank, noise or of "
-        f"another world, and says words in disorder, as nothing; of {' and '.join(FRESH)}, which no target is about, it shows nothing."
+        f"another world, and says words in disorder, as nothing; of {' and '.join(FRESH)}, which no target is about, it shows nothing. "
+        "Shuffled text keeps no two neighbours together. Any order may, and may be good English: a humanoid kneeling robot."
     )
     return f"### Controls\n\n{note}\n\n" + "\n".join(lines)
 
