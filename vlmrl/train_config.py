@@ -136,6 +136,6 @@ def preset(task_name: str) -> TrainConfig:
     )  # fmt: skip
     if task.env_id == "vlmrl/Humanoid-v0":
         agent = replace(agent, anneal_lr=True, final_log_std=-2.0, target_kl=0.06)
-        steps = 300_000 if task.name == "humanoid_kneeling" else 1_000_000
+        steps = 300_000 if task.name in ("humanoid_kneeling", "humanoid_standing") else 1_000_000
         return TrainConfig(task=task, agent=agent, total_steps=steps)
     return TrainConfig(task=task, agent=agent, total_steps=300_000)

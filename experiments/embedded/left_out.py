@@ -18,7 +18,7 @@ from experiments.common import RESULTS
 from experiments.embedded.make import Step, run
 from experiments.embedded.splits import GRAMMARS
 
-STEPS = 9_000
+STEPS = 7_500
 
 
 @dataclass(frozen=True)
