@@ -326,6 +326,19 @@ def test_the_target_of_poses_left_out_is_another_trainings(tmp_path: Path) -> No
     (tmp_path / "poses.json").write_text(json.dumps({"targets": [row]}))
     found = tables.with_poses_left_out(judged, tmp_path / "poses.json")
     assert [r for r in found if r not in judged] == [{**row, "of": "another training: poses.md"}]
+    shipped, page = tmp_path / "shipped.json", tmp_path / "shipped.md"
+    shipped.write_text(json.dumps({"targets": found, "seed": 3}))
+    page.write_text(f"before\n\n{tables.markdown({**none, 'too_rare': []}, found)}after\n")
+    assert "| 0.9 [0.800, 0.950] (another training" in page.read_text()
+    newer = {**row, "value": 0.8, "interval": [0.7, 0.85], "met": False, "all_worlds": 0.8}
+    (tmp_path / "poses.json").write_text(json.dumps({"targets": [newer]}))
+    tables.renew_poses_left_out(shipped, tmp_path / "poses.json")
+    assert "| 0.8 [0.700, 0.850] (another training: poses.md) | ≥ 0.85 | **missed** | – |" in page.read_text()
+    assert page.read_text().startswith("before\n\n| target") and page.read_text().endswith("after\n")
+    assert json.loads(shipped.read_text())["targets"] == tables.with_poses_left_out(
+        judged, tmp_path / "poses.json"
+    )
+    tables.renew_poses_left_out(tmp_path / "none.json", tmp_path / "poses.json")
 
 
 def test_a_body_left_out_is_asked_for_in_words_of_the_others() -> None:

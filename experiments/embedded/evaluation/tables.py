@@ -85,8 +85,24 @@ def with_poses_left_out(judged: Sequence[dict[str, Any]], report: Path) -> list[
     if not report.is_file():
         return list(judged)
     (found,) = (r for r in json.loads(report.read_text())["targets"] if r["target"] == LEFT_OUT.name)
+    found.pop("all_worlds", None)
     found["of"] = f"another training: {report.with_suffix('.md').name}"
-    return [found if row["target"] == LEFT_OUT.name and row["value"] is None else row for row in judged]
+    return [
+        found if row["target"] == LEFT_OUT.name and (row["value"] is None or row.get("of")) else row
+        for row in judged
+    ]
+
+
+def renew_poses_left_out(report: Path, other: Path) -> None:
+    """Write what a newer report says of poses left out into the targets of a report and of the tables beside it."""
+    if not report.is_file():
+        return
+    found = json.loads(report.read_text())
+    before = found["targets"]
+    found["targets"] = with_poses_left_out(before, other)
+    report.write_text(json.dumps(found, indent=1) + "\n")
+    page = report.with_suffix(".md")
+    page.write_text(page.read_text().replace(_targets(before), _targets(found["targets"])))
 
 
 def _average(estimates: Iterable[Estimate | None]) -> Estimate | None:
