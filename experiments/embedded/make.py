@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,12 +29,15 @@ from vlmrl.encoders.sources import EMBEDDED
 MODEL = "model"
 """Folder of the encoder, beside the frames."""
 QUICK_WORLDS = ("cartpole", "mountain_car", "humanoid")
-QUICK_SCALE, QUICK_STEPS = 0.06, 2200
-QUICK_BATCH, QUICK_CAPTIONS = 128, 48
+QUICK_SCALE = 0.06
 QUICK_SHARES = ("humanoid=0.6", "cartpole=0.28", "mountain_car=0.12")
 """With shares by the number of sentences, cart-pole's goal stays weak in so few steps (AUC 0.72 to 0.82)."""
-PARTS: tuple[tuple[str, int], ...] = (("begun", 15_000), (MODEL, 12_000))
-"""Folder and steps of each part of the training. The second goes on from the first's weights with a fresh optimiser: what ships
+QUICK_TRAINING = ("--steps", "2200", "--batch", "128", "--captions", "48", "--shares", *QUICK_SHARES)
+PARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("begun", ("--steps", "15000")),
+    (MODEL, ("--steps", "12000")),
+)
+"""Folder and settings of each part of the training. The second goes on from the first's weights with a fresh optimiser: what ships
 was made in two sittings."""
 QUICK_TASKS = ("cartpole", "mountain_car", "humanoid_kneeling")
 """Their preflight is what a quick encoder must pass."""
@@ -59,12 +63,12 @@ def steps(out: Path, quick: bool, installed: bool = False) -> list[Step]:
     few = (*(("--scale", str(QUICK_SCALE)) if quick else ()), "--worlds", *worlds)
     without = [world for world in GRAMMARS if world not in worlds]
     left = ("--without", *without) if without else ()
-    trainings = _quick_training(out, left) if quick else _trainings(out, left)
+    parts = ((MODEL, QUICK_TRAINING),) if quick else PARTS
     gl = {"MUJOCO_GL": os.environ.get("MUJOCO_GL", "egl")}
     found = [
         Step("frames by the ray tracer", "data", (*folder, *few)),
         Step("frames by GL", "data", (*folder, "--only", "gl", *few), gl, needed=False),
-        *trainings,
+        *_trainings(out, parts, left),
         Step("the check of words", "words", ("--dir", str(model)), needed=False),
     ]
     if not quick and not installed:
@@ -73,29 +77,19 @@ def steps(out: Path, quick: bool, installed: bool = False) -> list[Step]:
     return found
 
 
-def _trainings(out: Path, left: tuple[str, ...]) -> list[Step]:
-    """Return the parts of the training of what ships, each with its record."""
+def _trainings(out: Path, parts: Sequence[tuple[str, tuple[str, ...]]], left: tuple[str, ...]) -> list[Step]:
+    """Return the parts of a training, each with its record; a part is its folder and its settings."""
     found: list[Step] = []
     init: tuple[str, ...] = ()
-    for k, (name, length) in enumerate(PARTS, start=1):
+    for k, (name, settings) in enumerate(parts, start=1):
         part = str(out / name)
-        train = ("--data", str(out), "--out", part, *init, "--steps", str(length), *left)
+        about = f"training, part {k} of {len(parts)}" if len(parts) > 1 else "training"
         found += [
-            Step(f"training, part {k} of {len(PARTS)}", "train", train),
+            Step(about, "train", ("--data", str(out), "--out", part, *init, *settings, *left)),
             Step("what it was made of", "card", ("--record", part)),
         ]
         init = ("--init", part)
     return found
-
-
-def _quick_training(out: Path, left: tuple[str, ...]) -> list[Step]:
-    """Return the one short training of a small encoder."""
-    brief = ("--steps", str(QUICK_STEPS), "--batch", str(QUICK_BATCH), "--captions", str(QUICK_CAPTIONS))
-    asked = ("--data", str(out), "--out", str(out / MODEL), *brief, "--shares", *QUICK_SHARES)
-    return [
-        Step("training", "train", (*asked, *left)),
-        Step("what it was made of", "card", ("--record", str(out / MODEL))),
-    ]
 
 
 def run(step: Step) -> None:
